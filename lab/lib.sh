@@ -1,0 +1,78 @@
+# shellcheck shell=sh
+# What the lab's shell scripts share. Sourced, with lab= set to this directory.
+
+: "${lab:?}"
+top=$(cd "$lab/.." && pwd)
+build=$top/build
+cache=$build/cache
+BASE=${BASE:-6.12}
+# The default base lives in build/linux, any other one beside it.
+linux=$build/linux
+[ "$BASE" = 6.12 ] || linux=$build/linux-$BASE
+
+say() { printf '%s\n' "$*" >&2; }
+
+# die WHAT [ADVICE]: say what failed, on what, and what to do; end.
+die()
+{
+	say "error: $1"
+	[ $# -lt 2 ] || say "       $2"
+	exit 1
+}
+
+# Everything generated lives in build/, which git is told to ignore from inside.
+make_build()
+{
+	mkdir -p "$cache" "$build/log"
+	[ -e "$build/.gitignore" ] || echo '*' >"$build/.gitignore"
+}
+
+# base_field N: field N of the line of lab/base that is in use.
+base_field()
+{
+	awk -v base="$BASE" -v n="$1" '$1 == base { print $n }' "$lab/base"
+}
+
+# need_space MIB WHAT: stop before starting what the disk cannot hold.
+need_space()
+{
+	free=$(df -Pm "$build" | awk 'NR == 2 { print $4 }')
+	[ "$free" -ge "$1" ] ||
+		die "$2 needs $1 MiB in $build, where $free MiB are free" \
+		    "free some space, or work in a clone on a larger disk"
+}
+
+# step TEXT COMMAND...: run a long step, say what it is and how long it took.
+step()
+{
+	text=$1
+	shift
+	say "==> $text"
+	began=$(date +%s)
+	"$@" || die "$text: failed"
+	say "    $text: $(($(date +%s) - began)) s"
+}
+
+# as_root COMMAND...: the few things that only root can do.
+as_root()
+{
+	if [ "$(id -u)" -eq 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		die "this needs root, and there is no sudo: $*" \
+		    "run \"make setup\" as root once"
+	fi
+}
+
+# logged NAME COMMAND...: run with its output in build/log/NAME.log.
+logged()
+{
+	log=$build/log/$1.log
+	shift
+	"$@" >"$log" 2>&1 || {
+		tail -n 20 "$log" >&2
+		die "failed: $*" "the whole log is $log"
+	}
+}
