@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <endian.h>
+#include <unistd.h>
+
+#include "edu.h"
+#include "ktap.h"
+
+/* Registers (QEMU docs/specs/edu.rst) */
+#define EDU_DMA_SRC	0x80
+#define EDU_DMA_DST	0x88
+#define EDU_DMA_COUNT	0x90
+#define EDU_DMA_CMD	0x98
+#define EDU_CMD_START	1
+#define EDU_CMD_TO_RAM	2
+
+#define EDU_BUFFER	0x40000
+
+/* The device has the byte order of the machine that QEMU was built for: big */
+static void edu_set(const struct vfio_dev *dev, __u32 reg, __u32 val)
+{
+	val = htobe32(val);
+	ktap_need(pwrite(dev->device, &val, 4, dev->bar0 + reg) == 4,
+		  "writing register 0x%x of the device", reg);
+}
+
+static __u32 edu_get(const struct vfio_dev *dev, __u32 reg)
+{
+	__u32 val;
+
+	ktap_need(pread(dev->device, &val, 4, dev->bar0 + reg) == 4,
+		  "reading register 0x%x of the device", reg);
+	return be32toh(val);
+}
+
+static void edu_dma(const struct vfio_dev *dev, __u32 src, __u32 dst,
+		    __u32 len, __u32 cmd)
+{
+	edu_set(dev, EDU_DMA_SRC, src);
+	edu_set(dev, EDU_DMA_DST, dst);
+	edu_set(dev, EDU_DMA_COUNT, len);
+	edu_set(dev, EDU_DMA_CMD, cmd | EDU_CMD_START);
+	while (edu_get(dev, EDU_DMA_CMD) & EDU_CMD_START)
+		usleep(1000);
+}
+
+void edu_read(const struct vfio_dev *dev, __u32 bus, __u32 len)
+{
+	edu_dma(dev, bus, EDU_BUFFER, len, 0);
+}
+
+void edu_write(const struct vfio_dev *dev, __u32 bus, __u32 len)
+{
+	edu_dma(dev, EDU_BUFFER, bus, len, EDU_CMD_TO_RAM);
+}

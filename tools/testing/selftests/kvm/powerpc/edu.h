@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The edu device of QEMU: a DMA engine with a buffer of one page */
+#ifndef SELFTEST_KVM_POWERPC_EDU_H
+#define SELFTEST_KVM_POWERPC_EDU_H
+
+#include <linux/types.h>
+
+#include "vfio.h"
+
+#define EDU_VENDOR	0x1234
+#define EDU_DEVICE	0x11e8
+#define EDU_PAGE	4096
+
+/* The device reads @len bytes from bus address @bus into its buffer */
+void edu_read(const struct vfio_dev *dev, __u32 bus, __u32 len);
+
+/* The device writes @len bytes of its buffer to bus address @bus */
+void edu_write(const struct vfio_dev *dev, __u32 bus, __u32 len);
+
+#endif /* SELFTEST_KVM_POWERPC_EDU_H */

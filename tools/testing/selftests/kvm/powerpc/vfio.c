@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <dirent.h>
+#include <endian.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+
+#include "ktap.h"
+#include "vfio.h"
+
+#define PCI_DEVICES	"/sys/bus/pci/devices"
+
+static unsigned int pci_id(const char *bdf, const char *what)
+{
+	char path[PATH_MAX];
+	unsigned int id = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/%s", bdf, what);
+	f = fopen(path, "r");
+	if (f) {
+		if (fscanf(f, "%x", &id) != 1)
+			id = 0;
+		fclose(f);
+	}
+	return id;
+}
+
+static void vfio_bind_driver(unsigned int vendor, unsigned int device)
+{
+	FILE *f = fopen("/sys/bus/pci/drivers/vfio-pci/new_id", "w");
+
+	if (!f)
+		ktap_skip("there is no vfio-pci driver");
+	fprintf(f, "%x %x", vendor, device);
+	/* Known already, when another test ran before */
+	fclose(f);
+}
+
+void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device)
+{
+	char path[PATH_MAX], link[PATH_MAX] = "";
+	struct dirent *entry;
+	DIR *dir;
+
+	memset(dev, 0, sizeof(*dev));
+	dev->group = -1;
+	dev->container = -1;
+	dev->device = -1;
+
+	dir = opendir(PCI_DEVICES);
+	while (dir && (entry = readdir(dir))) {
+		if (pci_id(entry->d_name, "vendor") != vendor ||
+		    pci_id(entry->d_name, "device") != device)
+			continue;
+		snprintf(dev->bdf, sizeof(dev->bdf), "%.15s", entry->d_name);
+		break;
+	}
+	if (dir)
+		closedir(dir);
+	if (!dev->bdf[0])
+		ktap_skip("there is no PCI device %04x:%04x", vendor, device);
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/iommu_group", dev->bdf);
+	if (readlink(path, link, sizeof(link) - 1) < 0)
+		ktap_skip("%s is in no IOMMU group", dev->bdf);
+	dev->id = atoi(basename(link));
+	vfio_bind_driver(vendor, device);
+}
+
+void vfio_open_group(struct vfio_dev *dev)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/dev/vfio/%d", dev->id);
+	dev->group = open(path, O_RDWR);
+	ktap_need(dev->group >= 0, "opening %s", path);
+
+	dev->container = open("/dev/vfio/vfio", O_RDWR);
+	ktap_need(dev->container >= 0, "opening a container");
+	ktap_need(!ioctl(dev->group, VFIO_GROUP_SET_CONTAINER, &dev->container),
+		  "VFIO_GROUP_SET_CONTAINER");
+	ktap_need(!ioctl(dev->container, VFIO_SET_IOMMU, VFIO_SPAPR_TCE_v2_IOMMU),
+		  "VFIO_SET_IOMMU to sPAPR TCE v2");
+}
+
+void vfio_register(const struct vfio_dev *dev, void *mem, size_t size)
+{
+	struct vfio_iommu_spapr_register_memory reg = {
+		.argsz = sizeof(reg),
+		.vaddr = (uintptr_t)mem,
+		.size = size,
+	};
+
+	ktap_need(!ioctl(dev->container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &reg),
+		  "VFIO_IOMMU_SPAPR_REGISTER_MEMORY of %zu bytes", size);
+}
+
+void vfio_create_window(const struct vfio_dev *dev, unsigned int page_shift,
+			__u64 size)
+{
+	struct vfio_iommu_spapr_tce_remove remove = { .argsz = sizeof(remove) };
+	struct vfio_iommu_spapr_tce_create create = {
+		.argsz = sizeof(create),
+		.page_shift = page_shift,
+		.window_size = size,
+		.levels = 1,
+	};
+
+	ktap_need(!ioctl(dev->container, VFIO_IOMMU_SPAPR_TCE_REMOVE, &remove),
+		  "VFIO_IOMMU_SPAPR_TCE_REMOVE of the default window");
+	ktap_need(!ioctl(dev->container, VFIO_IOMMU_SPAPR_TCE_CREATE, &create),
+		  "VFIO_IOMMU_SPAPR_TCE_CREATE of 0x%llx bytes",
+		  (unsigned long long)size);
+	ktap_need(!create.start_addr, "the window starts at 0x%llx",
+		  (unsigned long long)create.start_addr);
+}
+
+void vfio_open_device(struct vfio_dev *dev)
+{
+	struct vfio_region_info info = {
+		.argsz = sizeof(info),
+		.index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+	__u64 config;
+	__u16 command;
+
+	dev->device = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
+	ktap_need(dev->device >= 0, "VFIO_GROUP_GET_DEVICE_FD of %s", dev->bdf);
+
+	ktap_need(!ioctl(dev->device, VFIO_DEVICE_GET_REGION_INFO, &info),
+		  "VFIO_DEVICE_GET_REGION_INFO of BAR 0");
+	dev->bar0 = info.offset;
+
+	info.index = VFIO_PCI_CONFIG_REGION_INDEX;
+	ktap_need(!ioctl(dev->device, VFIO_DEVICE_GET_REGION_INFO, &info),
+		  "VFIO_DEVICE_GET_REGION_INFO of the configuration space");
+	config = info.offset;
+
+	ktap_need(pread(dev->device, &command, 2, config + PCI_COMMAND) == 2,
+		  "reading the PCI command register");
+	command = htole16(le16toh(command) | PCI_COMMAND_MEMORY |
+			  PCI_COMMAND_MASTER);
+	ktap_need(pwrite(dev->device, &command, 2, config + PCI_COMMAND) == 2,
+		  "enabling DMA in the PCI command register");
+}

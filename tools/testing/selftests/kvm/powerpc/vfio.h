@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A PCI device in the hands of user space: group, container, DMA window */
+#ifndef SELFTEST_KVM_POWERPC_VFIO_H
+#define SELFTEST_KVM_POWERPC_VFIO_H
+
+#include <stddef.h>
+#include <linux/types.h>
+
+/**
+ * struct vfio_dev - a device and what it takes to use it
+ * @bdf: its PCI address, as in /sys/bus/pci/devices
+ * @id: its IOMMU group, as in /sys/kernel/iommu_groups
+ * @group: file descriptor of the group
+ * @container: file descriptor of the container
+ * @device: file descriptor of the device
+ * @bar0: offset of BAR 0 in @device
+ */
+struct vfio_dev {
+	char bdf[16];
+	int id;
+	int group;
+	int container;
+	int device;
+	__u64 bar0;
+};
+
+/* Skips the test when the machine has no such device or no VFIO */
+void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device);
+
+/* Group into a container of its own, with the sPAPR TCE IOMMU v2 */
+void vfio_open_group(struct vfio_dev *dev);
+void vfio_register(const struct vfio_dev *dev, void *mem, size_t size);
+
+/* Replace the default window by one at bus address 0 */
+void vfio_create_window(const struct vfio_dev *dev, unsigned int page_shift,
+			__u64 size);
+
+/* Needs the window: the device may do DMA from here on */
+void vfio_open_device(struct vfio_dev *dev);
+
+#endif /* SELFTEST_KVM_POWERPC_VFIO_H */

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <linux/kvm.h>
+
+#include "guest.h"
+#include "ktap.h"
+#include "vm.h"
+
+/* MSR: 64-bit, little-endian, and no translation: addresses are real ones */
+#define GUEST_MSR	0x8000000000000001UL
+
+struct mailbox {
+	__u64 nr;
+	__u64 args[4];
+	__s64 answer;
+	__u64 value;
+};
+
+static void vm_enable_hypercall(const struct vm *vm, __u64 nr)
+{
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_PPC_ENABLE_HCALL,
+		.args = { nr, 1 },
+	};
+
+	ktap_need(!ioctl(vm->fd, KVM_ENABLE_CAP, &cap),
+		  "enabling hypercall 0x%llx", (unsigned long long)nr);
+}
+
+static void vm_create_vcpu(struct vm *vm, int kvm)
+{
+	struct kvm_enable_cap papr = { .cap = KVM_CAP_PPC_PAPR };
+	struct kvm_regs regs;
+
+	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
+	ktap_need(vm->vcpu >= 0, "KVM_CREATE_VCPU");
+	ktap_need(!ioctl(vm->vcpu, KVM_ENABLE_CAP, &papr),
+		  "enabling KVM_CAP_PPC_PAPR");
+
+	vm->run = mmap(NULL, ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0),
+		       PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
+	ktap_need(vm->run != MAP_FAILED, "mapping the virtual CPU");
+
+	memcpy(vm->mem + GUEST_CODE, guest_begin, guest_end - guest_begin);
+	ktap_need(!ioctl(vm->vcpu, KVM_GET_REGS, &regs), "KVM_GET_REGS");
+	regs.pc = GUEST_CODE;
+	regs.msr = GUEST_MSR;
+	ktap_need(!ioctl(vm->vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+}
+
+void vm_create(struct vm *vm, size_t size)
+{
+	struct kvm_userspace_memory_region slot = { .memory_size = size };
+	struct kvm_create_device device = { .type = KVM_DEV_TYPE_VFIO };
+	int kvm = open("/dev/kvm", O_RDWR);
+
+	if (kvm < 0)
+		ktap_skip("there is no /dev/kvm");
+
+	memset(vm, 0, sizeof(*vm));
+	vm->fd = ioctl(kvm, KVM_CREATE_VM, KVM_VM_PPC_HV);
+	if (vm->fd < 0)
+		ktap_skip("this machine's KVM runs no guests by hardware");
+
+	vm->size = size;
+	vm->mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ktap_need(vm->mem != MAP_FAILED, "%zu bytes of guest memory", size);
+	slot.userspace_addr = (uintptr_t)vm->mem;
+	ktap_need(!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot),
+		  "KVM_SET_USER_MEMORY_REGION");
+
+	/* H_PUT_TCE is on without being asked for */
+	vm_enable_hypercall(vm, H_GET_TCE);
+	vm_enable_hypercall(vm, H_STUFF_TCE);
+	vm_enable_hypercall(vm, H_PUT_TCE_INDIRECT);
+
+	ktap_need(!ioctl(vm->fd, KVM_CREATE_DEVICE, &device),
+		  "creating the VM's VFIO device");
+	vm->vfio = device.fd;
+
+	vm_create_vcpu(vm, kvm);
+	close(kvm);
+}
+
+int vm_create_liobn(const struct vm *vm, __u64 liobn,
+		    unsigned int page_shift, __u64 pages)
+{
+	struct kvm_create_spapr_tce_64 args = {
+		.liobn = liobn,
+		.page_shift = page_shift,
+		.size = pages,
+	};
+	int fd = ioctl(vm->fd, KVM_CREATE_SPAPR_TCE_64, &args);
+
+	ktap_need(fd >= 0, "KVM_CREATE_SPAPR_TCE_64 of %llu entries",
+		  (unsigned long long)pages);
+	return fd;
+}
+
+static int vm_set_attr(const struct vm *vm, __u64 attr, void *arg)
+{
+	struct kvm_device_attr args = {
+		.group = KVM_DEV_VFIO_GROUP,
+		.attr = attr,
+		.addr = (uintptr_t)arg,
+	};
+
+	return ioctl(vm->vfio, KVM_SET_DEVICE_ATTR, &args) ? -errno : 0;
+}
+
+int vm_group_add(const struct vm *vm, const struct vfio_dev *dev)
+{
+	__s32 fd = dev->group;
+
+	return vm_set_attr(vm, KVM_DEV_VFIO_GROUP_ADD, &fd);
+}
+
+int vm_group_del(const struct vm *vm, const struct vfio_dev *dev)
+{
+	__s32 fd = dev->group;
+
+	return vm_set_attr(vm, KVM_DEV_VFIO_GROUP_DEL, &fd);
+}
+
+int vm_bind(const struct vm *vm, const struct vfio_dev *dev, int tablefd)
+{
+	struct kvm_vfio_spapr_tce args = {
+		.groupfd = dev->group,
+		.tablefd = tablefd,
+	};
+
+	return vm_set_attr(vm, KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, &args);
+}
+
+long vm_hypercall(struct vm *vm, const long *user, __u64 nr, __u64 a,
+		  __u64 b, __u64 c, __u64 d)
+{
+	struct mailbox *box = (void *)(vm->mem + GUEST_MAILBOX);
+
+	box->nr = nr;
+	box->args[0] = a;
+	box->args[1] = b;
+	box->args[2] = c;
+	box->args[3] = d;
+	vm->hypercalls++;
+
+	for (;;) {
+		int ret = ioctl(vm->vcpu, KVM_RUN, 0);
+
+		if (ret && errno == EINTR)
+			continue;
+		ktap_need(!ret, "KVM_RUN");
+		ktap_need(vm->run->exit_reason == KVM_EXIT_PAPR_HCALL,
+			  "the guest left with exit reason %u",
+			  vm->run->exit_reason);
+		if (vm->run->papr_hcall.nr == GUEST_DONE)
+			return box->answer;
+
+		vm->user_exits++;
+		ktap_need(user, "hypercall 0x%llx reached user space",
+			  (unsigned long long)nr);
+		vm->run->papr_hcall.ret = *user;
+	}
+}

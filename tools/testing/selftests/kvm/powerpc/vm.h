@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A virtual machine whose one CPU does the hypercalls that it is told to */
+#ifndef SELFTEST_KVM_POWERPC_VM_H
+#define SELFTEST_KVM_POWERPC_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/types.h>
+
+#include "vfio.h"
+
+/* PAPR 14.5.4 */
+#define H_SUCCESS		0
+#define H_PARAMETER		(-4L)
+#define H_GET_TCE		0x1c
+#define H_PUT_TCE		0x20
+#define H_STUFF_TCE		0x138
+#define H_PUT_TCE_INDIRECT	0x13c
+#define TCE_READ		1UL
+#define TCE_WRITE		2UL
+
+/* Guest memory below this is the guest program's */
+#define VM_FREE			0x100000UL
+
+/**
+ * struct vm - the virtual machine
+ * @fd: file descriptor of the VM
+ * @vcpu: file descriptor of its CPU
+ * @vfio: file descriptor of its VFIO device (KVM_DEV_VFIO)
+ * @run: what the CPU shares with user space
+ * @mem: guest memory, which begins at guest address 0
+ * @size: its size in bytes
+ * @hypercalls: hypercalls that the guest was told to do
+ * @user_exits: those that ended up in user space
+ */
+struct vm {
+	int fd;
+	int vcpu;
+	int vfio;
+	struct kvm_run *run;
+	__u8 *mem;
+	size_t size;
+	unsigned long hypercalls;
+	unsigned long user_exits;
+};
+
+/* Skips the test when there is no KVM that runs POWER guests by hardware */
+void vm_create(struct vm *vm, size_t size);
+
+/* A window of @pages entries from bus address 0; returns its descriptor */
+int vm_create_liobn(const struct vm *vm, __u64 liobn,
+		    unsigned int page_shift, __u64 pages);
+
+/* Each returns 0 or -errno */
+int vm_group_add(const struct vm *vm, const struct vfio_dev *dev);
+int vm_group_del(const struct vm *vm, const struct vfio_dev *dev);
+int vm_bind(const struct vm *vm, const struct vfio_dev *dev, int tablefd);
+
+/*
+ * The guest does a hypercall and this returns its answer.  One that reaches user
+ * space is counted and answered as *@user, or ends the test if that is NULL.
+ */
+long vm_hypercall(struct vm *vm, const long *user, __u64 nr, __u64 a,
+		  __u64 b, __u64 c, __u64 d);
+
+#endif /* SELFTEST_KVM_POWERPC_VM_H */
