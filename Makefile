@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0
+# What a person runs; each target is a script in lab/. BASE= picks another base
+# kernel of lab/base, FLAVOUR= a directory of fragments in lab/config.
+
+export BASE FLAVOUR MACHINES
+BASE ?= 6.12
+
+.PHONY: help setup tree refresh kernel kernel-base tests run check lint clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
+
+setup: ## install the Debian packages that the lab needs
+	@lab/setup
+
+tree: setup ## expand base kernel and this repository into build/linux
+	@lab/tree
+
+refresh: ## write edits made in build/linux back into this repository
+	@lab/overlay refresh build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
+
+kernel: setup ## build/kernel/vmlinux: this tree
+	@lab/kernel tree
+
+kernel-base: setup ## build/base/kernel/vmlinux: the base, unmodified
+	@lab/kernel base
+
+tests: tree ## build/tests: the selftests
+	@lab/tests build/tests
+
+run: setup ## the demonstration, on powernv9 and powernv8
+	@lab/demo powernv9 powernv8
+
+check: setup ## all tests, on all machines
+	@lab/check
+
+lint: tree ## checkpatch, kernel-doc, shellcheck
+	@lab/lint
+
+clean: ## remove everything generated, downloads included
+	rm -rf build
