@@ -8,6 +8,9 @@ BASE ?= 6.12
 .PHONY: help setup tree refresh kernel kernel-base tests run check lint clean
 .DEFAULT_GOAL := help
 
+.DEFAULT:
+	@echo "error: there is no target $@; make help lists them" >&2; exit 2
+
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
 
@@ -30,7 +33,7 @@ tests: tree ## build/tests: the selftests
 	@lab/tests build/tests
 
 run: setup ## the demonstration, on powernv9 and powernv8
-	@lab/demo powernv9 powernv8
+	@lab/demo $(or $(MACHINES),powernv9 powernv8)
 
 check: setup ## all tests, on all machines
 	@lab/check

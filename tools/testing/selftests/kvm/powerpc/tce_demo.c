@@ -5,6 +5,7 @@
  * back.  And the VFIO group stays put for as long as KVM relies on it.
  */
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -158,15 +159,35 @@ static void group_is_held(struct vm *vm, struct vfio_dev *dev)
 	ktap_ok(!ret, "then the group leaves its container");
 }
 
-/* The kernel shows the groups that it holds for a VM by their ids */
+/* The id under which the kernel pinned the group, from KVM's debugfs; or -1 */
+static int id_reported(void)
+{
+	glob_t files;
+	int id = -1;
+	FILE *f;
+
+	if (glob("/sys/kernel/debug/kvm/*-*/vfio_groups", 0, NULL, &files))
+		return -1;
+	f = fopen(files.gl_pathv[0], "r");
+	if (f) {
+		if (fscanf(f, "%d", &id) != 1)
+			id = -1;
+		fclose(f);
+	}
+	globfree(&files);
+	return id;
+}
+
 static void id_is_true(const struct vfio_dev *dev)
 {
+	int id = id_reported();
 	char path[128];
 
 	snprintf(path, sizeof(path), "/sys/kernel/iommu_groups/%d/devices/%s",
-		 dev->id, dev->bdf);
-	ktap_ok(!access(path, F_OK), "%s is in IOMMU group %d", dev->bdf,
-		dev->id);
+		 id, dev->bdf);
+	ktap_ok(!access(path, F_OK),
+		"KVM holds group %d, which has the device in sysfs", id);
+	ktap_say("  %s", path);
 }
 
 int main(void)
