@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * User TCEs: translations that lead a device to the memory of a user address
+ * space, installed and removed by VFIO ioctls and by hypercalls of a guest.
+ *
+ * A table that is open for user TCEs has two views of the same shape.  The
+ * hardware view (it_base) is what the device walks.  The user view
+ * (it_userspace) has a word per entry that says what the entry leads to:
+ *
+ *	63                                12 11          2     1      0
+ *	+-----------------------------------+------------+-----+------+
+ *	| user address of the IOMMU page    | 0          | SET | LOCK |
+ *	+-----------------------------------+------------+-----+------+
+ *
+ * in the CPU's byte order; 0 is an entry that leads nowhere.  Between the two
+ * views and the @mapped count of the region behind the page (asm/mm_iommu.h)
+ * these rules hold:
+ *
+ *  - An entry is one thing.  Who changes it holds LOCK; the hardware word, the
+ *    user word and the count belong together whenever LOCK is clear.  So two
+ *    CPUs never add up wrongly, whatever they do to one entry.  LOCK is held
+ *    with preemption off and without sleeping.
+ *
+ *  - An entry with SET owns one count of its region.  The count is taken
+ *    before the hardware word is written.
+ *
+ *  - The count of a translation that was removed or replaced goes to the
+ *    *batch* of the CPU that did it, and is dropped after the batch has
+ *    invalidated the hardware's cache: until then the device may still use the
+ *    old translation.  It may not serve for a new translation to the same
+ *    region either: that one could be removed, and its count dropped, by
+ *    another CPU before the invalidation.  So a batch keeps apart @credit
+ *    (taken, not used yet) and @removed.
+ *
+ *  - A batch lives within one section of iommu_user_srcu.  When a table is
+ *    closed, it_mm is cleared and a grace period waited for: after that nobody
+ *    installs anything in it, and no batch holds a count on its behalf.
+ *
+ * Everything here is inline, or static in each file that includes it, as it is
+ * compiled for several tiers: for virtual mode, for a CPU that has just left a
+ * guest with interrupts off (early), and for one whose MMU is off (real).  The
+ * mode is a constant wherever it is passed.
+ *
+ * Real mode reaches only what is in this header and in asm/mm_iommu.h, plus
+ * iommu_table_ops::tce_kill_rm.
+ */
+#ifndef _ASM_POWERPC_IOMMU_USER_H
+#define _ASM_POWERPC_IOMMU_USER_H
+
+#include <linux/atomic.h>
+#include <linux/log2.h>
+#include <linux/sizes.h>
+
+#include <asm/iommu.h>
+#include <asm/mm_iommu.h>
+#include <asm/tce.h>
+
+struct iommu_group;
+
+enum iommu_user_mode {
+	IOMMU_USER_VIRT,	/* may sleep where no entry is locked */
+	IOMMU_USER_EARLY,	/* interrupts off, kernel mappings on */
+	IOMMU_USER_REAL,	/* MMU off */
+};
+
+/* Hardware entries worked between two points where the CPU may be given up */
+#define IOMMU_USER_PIECE	512UL
+
+#define IOMMU_USER_LOCK		BIT(0)
+#define IOMMU_USER_SET		BIT(1)
+#define IOMMU_USER_UA		(~(SZ_4K - 1UL))
+
+#define IOMMU_USER_PERM		(TCE_PCI_READ | TCE_PCI_WRITE)
+
+/* How often a tier that may give up looks at a locked entry */
+#define IOMMU_USER_SPINS	64
+
+/**
+ * struct iommu_user_ref - counts that a batch holds on one region
+ * @mem: the region
+ * @ua: its first user address
+ * @size: its size in bytes
+ * @credit: counts taken for translations to come
+ * @removed: counts of translations gone, to be dropped after invalidation
+ */
+struct iommu_user_ref {
+	struct mm_iommu_table_group_mem_t *mem;
+	unsigned long ua;
+	unsigned long size;
+	unsigned long credit;
+	unsigned long removed;
+};
+
+/* Regions that a batch can deal with before it must invalidate */
+#define IOMMU_USER_REFS		8
+
+/**
+ * struct iommu_user_batch - changes waiting for one invalidation
+ * @mm: whose memory the table leads to
+ * @hint: see mm_iommu_find()
+ * @cur: the region met last
+ * @nr: regions in use
+ * @ref: the regions
+ */
+struct iommu_user_batch {
+	struct mm_struct *mm;
+	u32 *hint;
+	struct iommu_user_ref *cur;
+	unsigned int nr;
+	struct iommu_user_ref ref[IOMMU_USER_REFS];
+};
+
+/**
+ * struct iommu_user_pos - a place in a table
+ * @tbl: the table
+ * @entry: number of the entry, counted from bus address 0
+ * @left: entries from here on that lie in one piece
+ * @hw: hardware word; NULL when a hypervisor keeps the hardware view
+ * @user: user word; NULL when the level that would have it does not exist
+ */
+struct iommu_user_pos {
+	struct iommu_table *tbl;
+	unsigned long entry;
+	unsigned long left;
+	__be64 *hw;
+	u64 *user;
+};
+
+int iommu_user_open(struct iommu_table *tbl, struct mm_struct *mm, bool pinned);
+void iommu_user_close(struct iommu_table *tbl);
+long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
+		    unsigned long pages, unsigned long ua,
+		    enum dma_data_direction dir);
+void iommu_user_unmap(struct iommu_table *tbl, unsigned long entry,
+		      unsigned long pages);
+struct iommu_table *iommu_user_table_get(struct iommu_group *grp,
+					 struct mm_struct *mm,
+					 unsigned int page_shift,
+					 u64 offset, u64 size);
+int iommu_user_populate(struct iommu_table *tbl, unsigned long entry);
+int iommu_user_exchange(struct iommu_table *tbl, unsigned long entry, u64 tce,
+			u64 *old);
+
+/*
+ * Batches
+ */
+
+static __always_inline void iommu_user_begin(struct iommu_user_batch *batch,
+					     struct mm_struct *mm, u32 *hint)
+{
+	batch->mm = mm;
+	batch->hint = hint;
+	batch->nr = 0;
+	batch->cur = &batch->ref[0];
+	batch->cur->size = 0;
+}
+
+static __always_inline bool iommu_user_ref_has(const struct iommu_user_ref *ref,
+					       unsigned long ua,
+					       unsigned long size)
+{
+	return ua - ref->ua < ref->size && size <= ref->size - (ua - ref->ua);
+}
+
+static noinline __maybe_unused struct iommu_user_ref *
+iommu_user_ref_find(struct iommu_user_batch *batch, unsigned long ua,
+		    unsigned long size)
+{
+	struct mm_iommu_table_group_mem_t *mem;
+	struct iommu_user_ref *ref;
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; ++i) {
+		ref = &batch->ref[i];
+		if (iommu_user_ref_has(ref, ua, size)) {
+			batch->cur = ref;
+			return ref;
+		}
+	}
+
+	if (batch->nr == IOMMU_USER_REFS)
+		return NULL;
+
+	mem = mm_iommu_find(batch->mm, ua, size, batch->hint);
+	if (!mem)
+		return NULL;
+
+	ref = &batch->ref[batch->nr++];
+	ref->mem = mem;
+	ref->ua = mem->ua;
+	ref->size = mem->entries << PAGE_SHIFT;
+	ref->credit = 0;
+	ref->removed = 0;
+	batch->cur = ref;
+	return ref;
+}
+
+/**
+ * iommu_user_ref() - a region, in a batch
+ * @batch: the batch
+ * @ua: user address
+ * @size: bytes from there on
+ *
+ * Return: what the batch holds on the region that has all of the range; NULL
+ * when there is no such region or iommu_user_full().
+ */
+static __always_inline struct iommu_user_ref *
+iommu_user_ref(struct iommu_user_batch *batch, unsigned long ua,
+	       unsigned long size)
+{
+	if (likely(iommu_user_ref_has(batch->cur, ua, size)))
+		return batch->cur;
+
+	return iommu_user_ref_find(batch, ua, size);
+}
+
+static __always_inline bool iommu_user_full(const struct iommu_user_batch *b)
+{
+	return b->nr == IOMMU_USER_REFS;
+}
+
+/**
+ * iommu_user_reserve() - take counts for translations to come
+ * @ref: region
+ * @need: translations that must be possible
+ * @more: translations that are likely to follow
+ *
+ * Return: true when @ref->credit is @need or more; false when the region is
+ * being unregistered.
+ */
+static __always_inline bool iommu_user_reserve(struct iommu_user_ref *ref,
+					       unsigned long need,
+					       unsigned long more)
+{
+	unsigned long take;
+
+	if (likely(ref->credit >= need))
+		return true;
+
+	if (!READ_ONCE(ref->mem->used))
+		return false;
+
+	/* Fails from the moment when mm_iommu_retire() has stored 0 */
+	take = need - ref->credit + more;
+	if (!atomic64_add_unless(&ref->mem->mapped, take, 0))
+		return false;
+
+	ref->credit += take;
+	return true;
+}
+
+/**
+ * iommu_user_put() - drop the counts that a batch holds
+ * @batch: the batch; can be used on afterwards
+ *
+ * The caller has invalidated everything that the batch removed or replaced.
+ */
+static __always_inline void iommu_user_put(struct iommu_user_batch *batch)
+{
+	unsigned int i;
+
+	/*
+	 * The invalidation is complete before a count goes.  Pairs with the
+	 * atomic64_cmpxchg() in mm_iommu_retire().
+	 */
+	mb();
+
+	for (i = 0; i < batch->nr; ++i) {
+		struct iommu_user_ref *ref = &batch->ref[i];
+		unsigned long n = ref->credit + ref->removed;
+
+		if (n)
+			atomic64_sub(n, &ref->mem->mapped);
+	}
+
+	iommu_user_begin(batch, batch->mm, batch->hint);
+}
+
+/**
+ * iommu_user_kill() - invalidate what the hardware cached of a run of entries
+ * @tbl: table
+ * @entry: first entry, counted from bus address 0
+ * @pages: entries
+ * @mode: where this runs
+ */
+static __always_inline void iommu_user_kill(struct iommu_table *tbl,
+					    unsigned long entry,
+					    unsigned long pages,
+					    const enum iommu_user_mode mode)
+{
+	/* The hardware must not fetch again what was there before */
+	mb();
+
+	if (tbl->it_ops->tce_kill)
+		tbl->it_ops->tce_kill(tbl, entry, pages);
+}
+
+/*
+ * Places
+ */
+
+static __always_inline __be64 *iommu_user_walk(const struct iommu_table *tbl,
+					       __be64 *view, unsigned long idx)
+{
+	const unsigned long mask = tbl->it_level_size - 1;
+	unsigned long level = tbl->it_indirect_levels;
+	unsigned int shift;
+
+	if (!level)
+		return view + idx;
+
+	shift = ilog2(tbl->it_level_size);
+	do {
+		/* Pairs with the cmpxchg() that publishes a zeroed level */
+		u64 tce = be64_to_cpu(READ_ONCE(view[(idx >> (level * shift)) &
+						     mask]));
+
+		if (!tce)
+			return NULL;
+		view = __va(tce & ~(u64)IOMMU_USER_PERM);
+	} while (--level);
+
+	return view + (idx & mask);
+}
+
+/**
+ * iommu_user_seek() - find the place of an entry
+ * @pos: where to store it; @pos->tbl is set, @pos->entry may be anything
+ * @entry: entry within the table, counted from bus address 0
+ *
+ * Return: true; false when the level that would hold the entry does not exist
+ * yet, in which case @pos->left is the number of entries that share this.
+ */
+static __always_inline bool iommu_user_seek(struct iommu_user_pos *pos,
+					    unsigned long entry)
+{
+	struct iommu_table *tbl = pos->tbl;
+	unsigned long idx = entry - tbl->it_offset;
+
+	pos->entry = entry;
+	pos->left = tbl->it_size - idx;
+	if (tbl->it_indirect_levels)
+		pos->left = min(pos->left, tbl->it_level_size -
+				(idx & (tbl->it_level_size - 1)));
+
+	pos->hw = NULL;
+	pos->user = (__force u64 *)iommu_user_walk(tbl, tbl->it_userspace, idx);
+	if (!pos->user)
+		return false;
+
+	if (!tbl->it_base)
+		return true;
+
+	pos->hw = iommu_user_walk(tbl, (__be64 *)tbl->it_base, idx);
+	if (!pos->hw)
+		pos->user = NULL;
+	return pos->user;
+}
+
+static __always_inline void iommu_user_next(struct iommu_user_pos *pos)
+{
+	pos->entry++;
+	pos->left--;
+	if (pos->user)
+		pos->user++;
+	if (pos->hw)
+		pos->hw++;
+}
+
+/*
+ * Entries
+ */
+
+static __always_inline bool iommu_user_trylock(u64 *user, u64 *old)
+{
+	u64 word = READ_ONCE(*user);
+
+	*old = word;
+	return !(word & IOMMU_USER_LOCK) &&
+	       cmpxchg_acquire(user, word, word | IOMMU_USER_LOCK) == word;
+}
+
+/**
+ * iommu_user_lock() - become the one writer of an entry
+ * @user: its user word
+ * @old: where to store what the entry leads to
+ * @wait: do not give up
+ *
+ * Context: preemption off.
+ * Return: true, and the entry is to be unlocked by iommu_user_unlock(); false
+ * when another CPU kept it locked and @wait is false.
+ */
+static __always_inline bool iommu_user_lock(u64 *user, u64 *old, bool wait)
+{
+	unsigned int tries = IOMMU_USER_SPINS;
+
+	while (!iommu_user_trylock(user, old)) {
+		if (!wait && !--tries)
+			return false;
+		cpu_relax();
+	}
+	return true;
+}
+
+static __always_inline void iommu_user_unlock(u64 *user, u64 word)
+{
+	/* Publishes the hardware word; pairs with iommu_user_trylock() */
+	smp_store_release(user, word);
+}
+
+/**
+ * iommu_user_set() - change a locked entry
+ * @batch: takes over the count of the translation that was there
+ * @pos: the entry
+ * @tce: new hardware word: host physical address and permissions, or 0
+ * @old: the user word that iommu_user_lock() returned
+ * @mode: where this runs
+ *
+ * Return: 0; a negative error of the hypervisor that keeps the hardware view,
+ * in which case nothing was changed.
+ */
+static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
+					  struct iommu_user_pos *pos,
+					  u64 tce, u64 old,
+					  const enum iommu_user_mode mode)
+{
+	struct iommu_user_ref *ref;
+
+	if (likely(pos->hw)) {
+		WRITE_ONCE(*pos->hw, cpu_to_be64(tce));
+	} else {
+		int ret = iommu_user_exchange(pos->tbl, pos->entry, tce, NULL);
+
+		if (ret)
+			return ret;
+	}
+
+	if (!(old & IOMMU_USER_SET))
+		return 0;
+
+	ref = iommu_user_ref(batch, old & IOMMU_USER_UA, 1);
+	if (likely(ref)) {
+		ref->removed++;
+		return 0;
+	}
+
+	/*
+	 * More regions than the batch can hold.  The entry keeps its region
+	 * registered, so there is one; invalidate for it alone.
+	 */
+	iommu_user_kill(pos->tbl, pos->entry, 1, mode);
+	/* Pairs with mm_iommu_retire(), as in iommu_user_put() */
+	mb();
+	atomic64_dec(&mm_iommu_find(batch->mm, old & IOMMU_USER_UA, 1,
+				    batch->hint)->mapped);
+	return 0;
+}
+
+/**
+ * iommu_user_tce() - hardware word for a page of a region
+ * @ref: the region; holds all of the IOMMU page
+ * @tbl: table that the word is for
+ * @ua: user address
+ * @perm: TCE_PCI_READ, TCE_PCI_WRITE or both
+ *
+ * The memory counts as written to from now on when @perm lets a device write.
+ *
+ * Return: the word; 0 when the region's pages are too small for the table's or
+ * @ua is not aligned to the table's page.
+ */
+static __always_inline u64 iommu_user_tce(const struct iommu_user_ref *ref,
+					  const struct iommu_table *tbl,
+					  unsigned long ua, u64 perm)
+{
+	u64 *page, hpa;
+
+	if (unlikely(tbl->it_page_shift > ref->mem->pageshift))
+		return 0;
+
+	/* Pages of the size that the region promises begin at its multiples */
+	if (unlikely(ua & ((1UL << tbl->it_page_shift) - 1)))
+		return 0;
+
+	page = mm_iommu_page(ref->mem, ua);
+	hpa = READ_ONCE(*page);
+	if ((perm & TCE_PCI_WRITE) && !(hpa & MM_IOMMU_HPA_DIRTY))
+		WRITE_ONCE(*page, hpa | MM_IOMMU_HPA_DIRTY);
+
+	hpa = (hpa & PAGE_MASK) | (ua & ~PAGE_MASK);
+
+	/* IODA knows no write-only pages */
+	if ((perm & TCE_PCI_WRITE) && tbl->it_base)
+		perm |= TCE_PCI_READ;
+
+	return hpa | perm;
+}
+
+#endif /* _ASM_POWERPC_IOMMU_USER_H */
