@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * LIOBNs of a guest: creating them (KVM_CREATE_SPAPR_TCE{,_64}), mapping their
+ * shadow, binding them to the hardware tables of VFIO groups, and the
+ * virtual-mode instance of the hypercall engine in book3s_64_vio.h.
+ *
+ * Objects and who holds them:
+ *
+ *	VFIO group fd --(KVM_DEV_VFIO)--> owner --\
+ *						   binding --> iommu_table
+ *	LIOBN fd -----> LIOBN --------------------/
+ *
+ *  - A LIOBN lives as long as its file, and holds the VM.
+ *  - A binding lives as long as its LIOBN and at least one owner.  It holds the
+ *    table, which stays allocated when its window is removed; nothing is
+ *    installed in it then (asm/iommu_user.h), and it is let go when the LIOBN
+ *    is bound anew, at the latest.
+ *  - An owner is ended by kvm_spapr_tce_release_iommu_group(), or with the
+ *    LIOBN; whichever comes first.  Whoever binds keeps the iommu_group
+ *    referenced until then, so its address names it.
+ *
+ * All of this changes under kvm->arch.spapr_tce_lock.  It nests inside
+ * kvm->lock and KVM_DEV_VFIO's lock, and outside nothing that takes either.
+ * Hypercalls read LIOBNs and bindings under kvm->srcu, without the lock: an
+ * object that was unlinked is freed after a grace period of kvm->srcu, which
+ * who unlinked it waits for.
+ */
+
+#include <linux/anon_inodes.h>
+#include <linux/err.h>
+#include <linux/file.h>
+#include <linux/gfp.h>
+#include <linux/iommu.h>
+#include <linux/kvm_host.h>
+#include <linux/mm.h>
+#include <linux/rculist.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include <asm/kvm_book3s.h>
+#include <asm/kvm_ppc.h>
+
+#include "book3s_64_vio.h"
+
+/*
+ * Owners and bindings
+ */
+
+static struct kvmppc_tce_owner *
+kvmppc_tce_find_owner(struct kvmppc_spapr_tce_iommu_table *stit,
+		      struct iommu_group *grp)
+{
+	struct kvmppc_tce_owner *owner;
+
+	list_for_each_entry(owner, &stit->owners, next)
+		if (owner->grp == grp)
+			return owner;
+	return NULL;
+}
+
+/* End the owners in @stit that @grp names, or all; true when none is left */
+static bool kvmppc_tce_end_owners(struct kvmppc_spapr_tce_iommu_table *stit,
+				  struct iommu_group *grp)
+{
+	struct kvmppc_tce_owner *owner, *tmp;
+
+	list_for_each_entry_safe(owner, tmp, &stit->owners, next) {
+		if (grp && owner->grp != grp)
+			continue;
+		list_del(&owner->next);
+		kfree(owner);
+	}
+	return list_empty(&stit->owners);
+}
+
+/*
+ * Take a binding off its LIOBN.  Hypercalls may go on reading it, and through
+ * its next pointer the bindings behind it, until kvmppc_tce_free_bindings().
+ */
+static void kvmppc_tce_unlink(struct kvm *kvm,
+			      struct kvmppc_spapr_tce_iommu_table *stit,
+			      struct hlist_head *dead)
+{
+	lockdep_assert_held(&kvm->arch.spapr_tce_lock);
+
+	list_del_rcu(&stit->next);
+	hlist_add_head(&stit->dead, dead);
+}
+
+/* Returns when no hypercall uses what was unlinked */
+static void kvmppc_tce_free_bindings(struct kvm *kvm, struct hlist_head *dead)
+{
+	struct kvmppc_spapr_tce_iommu_table *stit;
+	struct hlist_node *tmp;
+
+	if (hlist_empty(dead))
+		return;
+
+	/* Pairs with the read sections around guest entry and in virtual mode */
+	synchronize_srcu(&kvm->srcu);
+
+	hlist_for_each_entry_safe(stit, tmp, dead, dead) {
+		iommu_tce_table_put(stit->tbl);
+		kfree(stit);
+	}
+}
+
+/**
+ * kvm_spapr_tce_release_iommu_group() - end all bindings of a group
+ * @kvm: the VM
+ * @grp: the group, as it was passed to kvm_spapr_tce_attach_iommu_group()
+ *
+ * When this returns, no hypercall programs a table on behalf of the group.  A
+ * group that was never bound is fine.
+ *
+ * Context: may sleep; kvm->lock may be held, kvm->srcu not.
+ */
+void kvm_spapr_tce_release_iommu_group(struct kvm *kvm, struct iommu_group *grp)
+{
+	struct kvmppc_spapr_tce_iommu_table *stit, *tmp;
+	struct kvmppc_spapr_tce_table *stt;
+	struct hlist_head dead = HLIST_HEAD_INIT;
+
+	mutex_lock(&kvm->arch.spapr_tce_lock);
+	list_for_each_entry(stt, &kvm->arch.spapr_tce_tables, list) {
+		list_for_each_entry_safe(stit, tmp, &stt->iommu_tables, next) {
+			if (kvmppc_tce_end_owners(stit, grp))
+				kvmppc_tce_unlink(kvm, stit, &dead);
+		}
+	}
+	kvmppc_tce_free_bindings(kvm, &dead);
+	mutex_unlock(&kvm->arch.spapr_tce_lock);
+}
+
+/* Let go of tables whose window was removed since they were bound */
+static void kvmppc_tce_prune(struct kvm *kvm,
+			     struct kvmppc_spapr_tce_table *stt,
+			     struct hlist_head *dead)
+{
+	struct kvmppc_spapr_tce_iommu_table *stit, *tmp;
+
+	list_for_each_entry_safe(stit, tmp, &stt->iommu_tables, next) {
+		if (READ_ONCE(stit->tbl->it_mm))
+			continue;
+		kvmppc_tce_end_owners(stit, NULL);
+		kvmppc_tce_unlink(kvm, stit, dead);
+	}
+}
+
+/* Record that @grp wants @tbl bound.  Takes over the reference on @tbl. */
+static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
+			    struct iommu_table *tbl, struct iommu_group *grp)
+{
+	struct kvmppc_spapr_tce_iommu_table *stit, *bound = NULL;
+	struct kvmppc_tce_owner *owner;
+
+	lockdep_assert_held(&kvm->arch.spapr_tce_lock);
+
+	list_for_each_entry(stit, &stt->iommu_tables, next)
+		if (stit->tbl == tbl)
+			bound = stit;
+
+	if (bound && kvmppc_tce_find_owner(bound, grp)) {
+		iommu_tce_table_put(tbl);
+		return 0;
+	}
+
+	owner = kzalloc(sizeof(*owner), GFP_KERNEL_ACCOUNT);
+	if (!owner)
+		goto err_put;
+	owner->grp = grp;
+
+	if (bound) {
+		list_add_tail(&owner->next, &bound->owners);
+		iommu_tce_table_put(tbl);
+		return 0;
+	}
+
+	stit = kzalloc(sizeof(*stit), GFP_KERNEL_ACCOUNT);
+	if (!stit)
+		goto err_owner;
+
+	stit->tbl = tbl;
+	INIT_LIST_HEAD(&stit->owners);
+	list_add_tail(&owner->next, &stit->owners);
+
+	/* Pairs with the dependent reads in kvmppc_tce_begin() */
+	list_add_tail_rcu(&stit->next, &stt->iommu_tables);
+	return 0;
+
+err_owner:
+	kfree(owner);
+err_put:
+	iommu_tce_table_put(tbl);
+	return -ENOMEM;
+}
+
+/**
+ * kvm_spapr_tce_attach_iommu_group() - bind a LIOBN to a group's table
+ * @kvm: the VM
+ * @tablefd: file descriptor of the LIOBN
+ * @grp: the group; the caller keeps it referenced, and its container pinned,
+ *	until it has released it
+ *
+ * The table is the one that begins where the LIOBN begins, is not shorter, and
+ * has pages not larger.  To bind what is bound already changes nothing.
+ *
+ * Context: may sleep; kvm->lock may be held, kvm->srcu not.
+ * Return: 0; -EBADF @tablefd is not open; -EINVAL it is no LIOBN of this VM, or
+ * the group has no matching table; -EPERM the table leads to the memory of
+ * another process; -ENOMEM.
+ */
+long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
+				      struct iommu_group *grp)
+{
+	struct kvmppc_spapr_tce_table *stt;
+	struct iommu_table *tbl;
+	struct hlist_head dead = HLIST_HEAD_INIT;
+	long ret = -EINVAL;
+
+	CLASS(fd, f)(tablefd);
+
+	if (fd_empty(f))
+		return -EBADF;
+
+	mutex_lock(&kvm->arch.spapr_tce_lock);
+	list_for_each_entry(stt, &kvm->arch.spapr_tce_tables, list)
+		if (stt == fd_file(f)->private_data)
+			break;
+	if (list_entry_is_head(stt, &kvm->arch.spapr_tce_tables, list))
+		goto out_unlock;
+
+	kvmppc_tce_prune(kvm, stt, &dead);
+
+	tbl = iommu_user_table_get(grp, kvm->mm, stt->page_shift, stt->offset,
+				   stt->size);
+	if (IS_ERR(tbl))
+		ret = PTR_ERR(tbl);
+	else
+		ret = kvmppc_tce_bind(kvm, stt, tbl, grp);
+
+	kvmppc_tce_free_bindings(kvm, &dead);
+
+out_unlock:
+	mutex_unlock(&kvm->arch.spapr_tce_lock);
+	return ret;
+}
+
+/*
+ * The shadow
+ */
+
+static unsigned long kvmppc_tce_pages(unsigned long iommu_pages)
+{
+	return DIV_ROUND_UP(iommu_pages, TCES_PER_PAGE);
+}
+
+/* Pages to account for: the shadow, if all of it is used, and its index */
+static unsigned long kvmppc_stt_pages(unsigned long tce_pages)
+{
+	unsigned long bytes = sizeof(struct kvmppc_spapr_tce_table) +
+			      tce_pages * sizeof(u64 *);
+
+	return tce_pages + DIV_ROUND_UP(bytes, PAGE_SIZE);
+}
+
+/**
+ * kvmppc_tce_shadow_alloc() - bring a page of the shadow into being
+ * @stt: LIOBN
+ * @idx: an entry that the page is to have
+ *
+ * Context: may sleep.
+ * Return: H_SUCCESS, H_NOT_ENOUGH_RESOURCES.
+ */
+long kvmppc_tce_shadow_alloc(struct kvmppc_spapr_tce_table *stt,
+			     unsigned long idx)
+{
+	u64 **slot = &stt->pages[idx / TCES_PER_PAGE];
+	u64 *page;
+
+	mutex_lock(&stt->alloc_lock);
+	page = *slot;
+	if (!page) {
+		page = (u64 *)get_zeroed_page(GFP_KERNEL);
+		/* Pairs with READ_ONCE() in kvmppc_tce_shadow() */
+		smp_store_release(slot, page);
+	}
+	mutex_unlock(&stt->alloc_lock);
+
+	return page ? H_SUCCESS : H_NOT_ENOUGH_RESOURCES;
+}
+
+static vm_fault_t kvm_spapr_tce_fault(struct vm_fault *vmf)
+{
+	struct kvmppc_spapr_tce_table *stt = vmf->vma->vm_file->private_data;
+
+	if (vmf->pgoff >= kvmppc_tce_pages(stt->size))
+		return VM_FAULT_SIGBUS;
+
+	if (kvmppc_tce_shadow_alloc(stt, vmf->pgoff * TCES_PER_PAGE))
+		return VM_FAULT_OOM;
+
+	vmf->page = virt_to_page(stt->pages[vmf->pgoff]);
+	get_page(vmf->page);
+	return 0;
+}
+
+static const struct vm_operations_struct kvm_spapr_tce_vm_ops = {
+	.fault = kvm_spapr_tce_fault,
+};
+
+static int kvm_spapr_tce_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &kvm_spapr_tce_vm_ops;
+	return 0;
+}
+
+/*
+ * LIOBNs
+ */
+
+static void kvmppc_tce_free(struct kvmppc_spapr_tce_table *stt)
+{
+	unsigned long i, npages = kvmppc_tce_pages(stt->size);
+
+	for (i = 0; i < npages; i++)
+		free_page((unsigned long)stt->pages[i]);
+
+	account_locked_vm(stt->kvm->mm, kvmppc_stt_pages(npages), false);
+	mutex_destroy(&stt->alloc_lock);
+	kfree(stt);
+}
+
+static int kvm_spapr_tce_release(struct inode *inode, struct file *filp)
+{
+	struct kvmppc_spapr_tce_table *stt = filp->private_data;
+	struct kvmppc_spapr_tce_iommu_table *stit, *tmp;
+	struct kvm *kvm = stt->kvm;
+	struct hlist_head dead = HLIST_HEAD_INIT;
+
+	mutex_lock(&kvm->arch.spapr_tce_lock);
+	list_del(&stt->list);
+	hlist_del_rcu(&stt->hash);
+	list_for_each_entry_safe(stit, tmp, &stt->iommu_tables, next) {
+		kvmppc_tce_end_owners(stit, NULL);
+		kvmppc_tce_unlink(kvm, stit, &dead);
+	}
+	mutex_unlock(&kvm->arch.spapr_tce_lock);
+
+	/* Hypercalls may be using the LIOBN, bound or not */
+	synchronize_srcu(&kvm->srcu);
+	kvmppc_tce_free_bindings(kvm, &dead);
+	kvmppc_tce_free(stt);
+	kvm_put_kvm(kvm);
+	return 0;
+}
+
+static const struct file_operations kvm_spapr_tce_fops = {
+	.mmap           = kvm_spapr_tce_mmap,
+	.release	= kvm_spapr_tce_release,
+};
+
+static struct kvmppc_spapr_tce_table *
+kvmppc_tce_alloc(struct kvm *kvm, const struct kvm_create_spapr_tce_64 *args)
+{
+	unsigned long npages = kvmppc_tce_pages(args->size);
+	struct kvmppc_spapr_tce_table *stt;
+	int ret;
+
+	ret = account_locked_vm(kvm->mm, kvmppc_stt_pages(npages), true);
+	if (ret)
+		return ERR_PTR(ret);
+
+	/* The size is the VMM's choice: no warning when it is too large */
+	stt = kzalloc(struct_size(stt, pages, npages),
+		      GFP_KERNEL | __GFP_NOWARN);
+	if (!stt) {
+		account_locked_vm(kvm->mm, kvmppc_stt_pages(npages), false);
+		return ERR_PTR(-ENOMEM);
+	}
+
+	stt->liobn = args->liobn;
+	stt->page_shift = args->page_shift;
+	stt->offset = args->offset;
+	stt->size = args->size;
+	stt->kvm = kvm;
+	mutex_init(&stt->alloc_lock);
+	INIT_LIST_HEAD(&stt->iommu_tables);
+	return stt;
+}
+
+/**
+ * kvm_vm_ioctl_create_spapr_tce() - KVM_CREATE_SPAPR_TCE{,_64}
+ * @kvm: the VM
+ * @args: what the VMM asks for; @offset and @size in pages of 1 << @page_shift
+ *
+ * Context: may sleep.
+ * Return: a file descriptor; -EINVAL; -EBUSY the VM has this LIOBN; -ENOMEM no
+ * memory or over the limit of locked memory; -EMFILE.
+ */
+int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
+				  struct kvm_create_spapr_tce_64 *args)
+{
+	struct kvmppc_spapr_tce_table *stt;
+	int ret;
+
+	if (!args->size || args->page_shift < 12 || args->page_shift > 34 ||
+	    args->offset + args->size < args->offset ||
+	    args->offset + args->size > (ULLONG_MAX >> args->page_shift))
+		return -EINVAL;
+
+	stt = kvmppc_tce_alloc(kvm, args);
+	if (IS_ERR(stt))
+		return PTR_ERR(stt);
+
+	mutex_lock(&kvm->arch.spapr_tce_lock);
+	kvm_get_kvm(kvm);
+
+	if (kvmppc_tce_find(kvm, stt->liobn))
+		ret = -EBUSY;
+	else
+		ret = anon_inode_getfd("kvm-spapr-tce", &kvm_spapr_tce_fops,
+				       stt, O_RDWR | O_CLOEXEC);
+	if (ret < 0) {
+		kvm_put_kvm_no_destroy(kvm);
+		kvmppc_tce_free(stt);
+	} else {
+		list_add_tail(&stt->list, &kvm->arch.spapr_tce_tables);
+		hlist_add_head_rcu(&stt->hash,
+				   kvmppc_tce_bucket(kvm, stt->liobn));
+	}
+	mutex_unlock(&kvm->arch.spapr_tce_lock);
+
+	return ret;
+}
+
+/*
+ * Hypercalls in virtual mode
+ */
+
+/* Work the pieces of a call, with a chance to be rescheduled in between */
+static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
+{
+	struct kvm *kvm = call->kvm;
+	int vm, user;
+	long ret;
+
+	for (;;) {
+		vm = srcu_read_lock(&kvm->srcu);
+		user = srcu_read_lock(&iommu_user_srcu);
+		ret = kvmppc_tce_put(call, IOMMU_USER_VIRT);
+		srcu_read_unlock(&iommu_user_srcu, user);
+		srcu_read_unlock(&kvm->srcu, vm);
+
+		if (ret != H_SUCCESS || !call->n)
+			return ret;
+		if (fatal_signal_pending(current))
+			return H_TOO_HARD;
+		cond_resched();
+	}
+}
+
+/**
+ * kvmppc_h_put_tce() - H_PUT_TCE
+ * @vcpu: the calling virtual CPU
+ * @liobn: LIOBN
+ * @ioba: bus address, a multiple of the LIOBN's page size
+ * @tce: guest address of a page and TCE_PCI_{READ,WRITE}; without permissions
+ *	the entry leads nowhere and reads back as @tce
+ *
+ * Context: may sleep.
+ * Return: as kvmppc_tce_put(); H_TOO_HARD means user space.
+ */
+long kvmppc_h_put_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+		      unsigned long ioba, unsigned long tce)
+{
+	struct kvmppc_tce_call call = {
+		.kvm = vcpu->kvm,
+		.liobn = liobn,
+		.ioba = ioba,
+		.n = 1,
+		.tce = tce,
+	};
+
+	return kvmppc_tce_virt(&call);
+}
+EXPORT_SYMBOL_GPL(kvmppc_h_put_tce);
+
+/**
+ * kvmppc_h_put_tce_indirect() - H_PUT_TCE_INDIRECT
+ * @vcpu: the calling virtual CPU
+ * @liobn: LIOBN
+ * @ioba: bus address of the first entry
+ * @tce_list: guest address of the list of TCEs, a multiple of 4K
+ * @npages: entries, up to KVMPPC_TCE_LIST_MAX
+ *
+ * The list is copied first: what is checked is what is installed.
+ *
+ * Context: may sleep.
+ * Return: as kvmppc_tce_put(); H_TOO_HARD means user space.
+ */
+long kvmppc_h_put_tce_indirect(struct kvm_vcpu *vcpu, unsigned long liobn,
+			       unsigned long ioba, unsigned long tce_list,
+			       unsigned long npages)
+{
+	struct kvmppc_tce_call call = {
+		.kvm = vcpu->kvm,
+		.liobn = liobn,
+		.ioba = ioba,
+		.n = npages,
+	};
+	__be64 *list;
+	long ret;
+	int idx;
+
+	if (npages > KVMPPC_TCE_LIST_MAX || tce_list & (SZ_4K - 1))
+		return H_PARAMETER;
+
+	list = kmalloc_array(npages, sizeof(*list), GFP_KERNEL);
+	if (!list)
+		return H_TOO_HARD;
+
+	idx = srcu_read_lock(&vcpu->kvm->srcu);
+	ret = kvm_read_guest(vcpu->kvm, tce_list, list, npages * sizeof(*list));
+	srcu_read_unlock(&vcpu->kvm->srcu, idx);
+
+	call.list = list;
+	ret = ret ? H_TOO_HARD : kvmppc_tce_virt(&call);
+	kfree(list);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(kvmppc_h_put_tce_indirect);
+
+/**
+ * kvmppc_h_stuff_tce() - H_STUFF_TCE
+ * @vcpu: the calling virtual CPU
+ * @liobn: LIOBN
+ * @ioba: bus address of the first entry
+ * @tce_value: what the entries shall read back as; no permissions
+ * @npages: entries, as many as the guest likes
+ *
+ * Context: may sleep.
+ * Return: as kvmppc_tce_put(); H_TOO_HARD means user space.
+ */
+long kvmppc_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+			unsigned long ioba, unsigned long tce_value,
+			unsigned long npages)
+{
+	struct kvmppc_tce_call call = {
+		.kvm = vcpu->kvm,
+		.liobn = liobn,
+		.ioba = ioba,
+		.n = npages,
+		.tce = tce_value,
+	};
+
+	if (tce_value & IOMMU_USER_PERM)
+		return H_PARAMETER;
+
+	return kvmppc_tce_virt(&call);
+}
+EXPORT_SYMBOL_GPL(kvmppc_h_stuff_tce);
+
+/**
+ * kvmppc_h_get_tce() - H_GET_TCE
+ * @vcpu: the calling virtual CPU; on success its GPR4 is the TCE
+ * @liobn: LIOBN
+ * @ioba: bus address of the entry
+ *
+ * Context: may sleep.
+ * Return: as kvmppc_tce_get().
+ */
+long kvmppc_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+		      unsigned long ioba)
+{
+	u64 tce = 0;
+	long ret;
+	int idx;
+
+	idx = srcu_read_lock(&vcpu->kvm->srcu);
+	ret = kvmppc_tce_get(vcpu->kvm, liobn, ioba, &tce);
+	srcu_read_unlock(&vcpu->kvm->srcu, idx);
+
+	if (ret == H_SUCCESS)
+		kvmppc_set_gpr(vcpu, 4, tce);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(kvmppc_h_get_tce);

@@ -1,0 +1,802 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The engine behind H_PUT_TCE, H_PUT_TCE_INDIRECT, H_STUFF_TCE and H_GET_TCE:
+ * one text for every tier that serves these hypercalls.
+ *
+ * A LIOBN is a window of bus addresses of the guest, with entries of the page
+ * size that the guest chose.  It has a *shadow*, which keeps the TCEs as the
+ * guest wrote them, is read by H_GET_TCE and mapped by the VMM; and it may be
+ * *bound* to hardware tables (struct iommu_table), whose pages are of the same
+ * size or smaller, so that a guest entry stands for 1 or more hardware entries,
+ * its *parts*.
+ *
+ * A hypercall is a *run* over consecutive guest entries.  Each entry is read
+ * once, checked completely, and then changed in all tables and in the shadow;
+ * after the last one every table is invalidated once and the counts of the
+ * translations that went are dropped (asm/iommu_user.h).  So an answer other
+ * than H_SUCCESS leaves the entries before the one that failed done, in the
+ * same way everywhere, and those from it on untouched.
+ *
+ * Two CPUs on one guest entry: the lock of its first part in the first table
+ * is held while all of its parts and the shadow are changed, hence the shadow
+ * shows what was installed.  The locks of the other parts, which VFIO ioctls
+ * may hold, are taken inside it one at a time.  A LIOBN that is bound to nothing has a
+ * single word per entry and needs no lock.
+ *
+ * A tier may give up with H_TOO_HARD, and the next one does the whole call
+ * again: to write an entry twice does no harm.  It gives up before it changes
+ * a guest entry, never within one.
+ *
+ * What a run reads - LIOBNs, bindings, tables, memslots, regions - stays while
+ * kvm->srcu and iommu_user_srcu are held.  Virtual mode takes them for each
+ * piece of work, the other tiers run in guest context, where they are held from
+ * before guest entry.
+ */
+#ifndef POWERPC_KVM_BOOK3S_64_VIO_H
+#define POWERPC_KVM_BOOK3S_64_VIO_H
+
+#include <linux/hash.h>
+#include <linux/kvm_host.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+
+#include <asm/hvcall.h>
+#include <asm/iommu_user.h>
+
+#define TCES_PER_PAGE		(PAGE_SIZE / sizeof(u64))
+
+/* The longest list of H_PUT_TCE_INDIRECT: a page of 4K (PAPR 14.5.4.2) */
+#define KVMPPC_TCE_LIST_MAX	512UL
+
+/* Tables that a run deals with; a LIOBN bound to more is left to the VMM */
+#define KVMPPC_TCE_TABLES	4
+
+/* Parts that a run changes under one lock; the VMM splits larger entries */
+#define KVMPPC_TCE_PARTS	4096UL
+
+/**
+ * struct kvmppc_tce_owner - a group on whose behalf a LIOBN is bound
+ * @next: in kvmppc_spapr_tce_iommu_table::owners
+ * @grp: the group; referenced by who bound it, until it is released
+ */
+struct kvmppc_tce_owner {
+	struct list_head next;
+	struct iommu_group *grp;
+};
+
+/**
+ * struct kvmppc_spapr_tce_iommu_table - a LIOBN's binding to a hardware table
+ * @next: in kvmppc_spapr_tce_table::iommu_tables
+ * @tbl: the table; a reference is held
+ * @owners: the groups that share the binding, under kvm->arch.spapr_tce_lock
+ * @dead: links bindings that were unlinked, until they are freed
+ */
+struct kvmppc_spapr_tce_iommu_table {
+	struct list_head next;
+	struct iommu_table *tbl;
+	struct list_head owners;
+	struct hlist_node dead;
+};
+
+/**
+ * struct kvmppc_spapr_tce_table - a LIOBN
+ * @list: in kvm->arch.spapr_tce_tables, under kvm->arch.spapr_tce_lock
+ * @hash: in kvm->arch.spapr_tce_hash; changed under the same, read under SRCU
+ * @kvm: the VM; a reference is held
+ * @liobn: the number by which the guest calls it
+ * @page_shift: size of a guest entry's page, as a shift
+ * @offset: first entry, counted from bus address 0
+ * @size: entries
+ * @hint: where the last region was found, see mm_iommu_find()
+ * @iommu_tables: bindings; changed under kvm->arch.spapr_tce_lock, read under
+ *	SRCU
+ * @alloc_lock: serializes the allocation of shadow pages
+ * @pages: the shadow; NULL where all TCEs are 0.  A page once there stays.
+ */
+struct kvmppc_spapr_tce_table {
+	struct list_head list;
+	struct hlist_node hash;
+	struct kvm *kvm;
+	u64 liobn;
+	u32 page_shift;
+	u64 offset;
+	u64 size;
+	u32 hint;
+	struct list_head iommu_tables;
+	struct mutex alloc_lock; /* shadow pages */
+	u64 *pages[];
+};
+
+/**
+ * struct kvmppc_tce_run - a hypercall at work
+ * @stt: the LIOBN
+ * @slot: memslot met last
+ * @idx: the entry that is next, counted from the LIOBN's first
+ * @first: the first entry that is not invalidated yet
+ * @end: the entry after the last of the call
+ * @shadow: word of @idx, or NULL where there is no page
+ * @shadow_left: entries from @idx on that share this page
+ * @nr: tables
+ * @simple: one table and one part per entry
+ * @batch: counts of regions
+ * @pos: places of @idx in the tables
+ */
+struct kvmppc_tce_run {
+	struct kvmppc_spapr_tce_table *stt;
+	struct kvm_memory_slot *slot;
+	unsigned long idx;
+	unsigned long first;
+	unsigned long end;
+	u64 *shadow;
+	unsigned long shadow_left;
+	unsigned int nr;
+	bool simple;
+	struct iommu_user_batch batch;
+	struct iommu_user_pos pos[KVMPPC_TCE_TABLES];
+};
+
+static __always_inline struct hlist_head *kvmppc_tce_bucket(struct kvm *kvm,
+							    unsigned long liobn)
+{
+	return &kvm->arch.spapr_tce_hash[hash_32(liobn,
+						 KVMPPC_TCE_HASH_BITS)];
+}
+
+static __always_inline struct kvmppc_spapr_tce_table *
+kvmppc_tce_find(struct kvm *kvm, unsigned long liobn)
+{
+	struct kvmppc_spapr_tce_table *stt;
+	struct hlist_node *node;
+
+	/* Pairs with hlist_add_head_rcu() at creation */
+	for (node = READ_ONCE(kvmppc_tce_bucket(kvm, liobn)->first); node;
+	     node = READ_ONCE(node->next)) {
+		stt = hlist_entry(node, struct kvmppc_spapr_tce_table, hash);
+		if (stt->liobn == liobn)
+			return stt;
+	}
+	return NULL;
+}
+
+/* Entries [*@idx, *@idx + @n) of @stt, or H_PARAMETER when it has not them */
+static __always_inline long
+kvmppc_tce_window(const struct kvmppc_spapr_tce_table *stt, unsigned long ioba,
+		  unsigned long n, unsigned long *idx)
+{
+	*idx = (ioba >> stt->page_shift) - stt->offset;
+
+	/* An ioba below the window makes *idx huge */
+	if (ioba & ((1UL << stt->page_shift) - 1) || *idx > stt->size ||
+	    n > stt->size - *idx)
+		return H_PARAMETER;
+
+	return H_SUCCESS;
+}
+
+static __always_inline unsigned int
+kvmppc_tce_parts_shift(const struct kvmppc_spapr_tce_table *stt,
+		       const struct iommu_table *tbl)
+{
+	return stt->page_shift - tbl->it_page_shift;
+}
+
+/* First hardware entry of guest entry @idx */
+static __always_inline unsigned long
+kvmppc_tce_entry(const struct kvmppc_spapr_tce_table *stt,
+		 const struct iommu_table *tbl, unsigned long idx)
+{
+	return (stt->offset + idx) << kvmppc_tce_parts_shift(stt, tbl);
+}
+
+/*
+ * Prepare a run over entries [@idx, @idx + @n).  H_TOO_HARD when a table is not
+ * to be changed from here: its window was removed, or a v1 container pins its
+ * pages one by one.
+ */
+static __always_inline long kvmppc_tce_begin(struct kvmppc_tce_run *run,
+					     struct kvmppc_spapr_tce_table *stt,
+					     unsigned long idx, unsigned long n)
+{
+	struct kvmppc_spapr_tce_iommu_table *stit;
+	struct list_head *at;
+	unsigned int shift = 0;
+
+	run->stt = stt;
+	run->slot = NULL;
+	run->idx = idx;
+	run->first = idx;
+	run->end = idx + n;
+	run->shadow = NULL;
+	run->nr = 0;
+
+	/* Pairs with list_add_tail_rcu() in kvmppc_tce_bind() */
+	for (at = READ_ONCE(stt->iommu_tables.next); at != &stt->iommu_tables;
+	     at = READ_ONCE(at->next)) {
+		stit = list_entry(at, struct kvmppc_spapr_tce_iommu_table, next);
+
+		if (run->nr == KVMPPC_TCE_TABLES)
+			return H_TOO_HARD;
+		if (stit->tbl->it_pinned ||
+		    READ_ONCE(stit->tbl->it_mm) != stt->kvm->mm)
+			return H_TOO_HARD;
+
+		shift |= kvmppc_tce_parts_shift(stt, stit->tbl);
+		run->pos[run->nr].tbl = stit->tbl;
+		run->pos[run->nr].left = 0;
+		run->nr++;
+	}
+
+	if (1UL << shift > KVMPPC_TCE_PARTS)
+		return H_TOO_HARD;
+
+	run->simple = run->nr == 1 && !shift;
+	iommu_user_begin(&run->batch, stt->kvm->mm, &stt->hint);
+	return H_SUCCESS;
+}
+
+/* Hardware entries that a guest entry stands for, in all tables */
+static __always_inline unsigned long
+kvmppc_tce_work(const struct kvmppc_tce_run *run)
+{
+	unsigned long work = 0;
+	unsigned int t;
+
+	if (run->simple)
+		return 1;
+
+	for (t = 0; t < run->nr; ++t)
+		work += 1UL << kvmppc_tce_parts_shift(run->stt,
+						      run->pos[t].tbl);
+	return work;
+}
+
+/* Put what was done into force, and let go of what was replaced */
+static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run,
+					     const enum iommu_user_mode mode)
+{
+	unsigned long n = run->idx - run->first;
+	unsigned int t;
+
+	for (t = 0; n && t < run->nr; ++t) {
+		struct iommu_table *tbl = run->pos[t].tbl;
+
+		iommu_user_kill(tbl,
+				kvmppc_tce_entry(run->stt, tbl, run->first),
+				n << kvmppc_tce_parts_shift(run->stt, tbl),
+				mode);
+	}
+
+	if (run->nr)
+		iommu_user_put(&run->batch);
+	run->first = run->idx;
+}
+
+/*
+ * User address of the page that @tce names.  All of it has to be in one memslot
+ * that the guest has, and may write to if the device shall.
+ */
+static __always_inline bool kvmppc_tce_to_ua(struct kvmppc_tce_run *run,
+					     u64 tce, unsigned long size,
+					     unsigned long *ua)
+{
+	unsigned long gpa = tce & ~(u64)IOMMU_USER_PERM;
+	struct kvm_memory_slot *slot = run->slot;
+	unsigned long off;
+
+	if (unlikely(gpa & (size - 1)))
+		return false;
+
+	if (!slot || (gpa >> PAGE_SHIFT) - slot->base_gfn >= slot->npages) {
+		/* kvm->srcu is held, but lockdep cannot be asked everywhere */
+		slot = __gfn_to_memslot(rcu_dereference_raw(run->stt->kvm->memslots[0]),
+					gpa >> PAGE_SHIFT);
+		if (!slot || slot->flags & KVM_MEMSLOT_INVALID)
+			return false;
+		run->slot = slot;
+	}
+
+	if ((slot->flags & KVM_MEM_READONLY) && (tce & TCE_PCI_WRITE))
+		return false;
+
+	off = gpa - (slot->base_gfn << PAGE_SHIFT);
+	if (size > (slot->npages << PAGE_SHIFT) - off)
+		return false;
+
+	*ua = slot->userspace_addr + off;
+	return true;
+}
+
+/* The shadow word of run->idx; NULL when its page is not there */
+static __always_inline u64 *kvmppc_tce_shadow(struct kvmppc_tce_run *run)
+{
+	u64 *page;
+
+	if (likely(run->shadow && run->shadow_left))
+		return run->shadow;
+
+	/* Pairs with smp_store_release() in kvmppc_tce_shadow_alloc() */
+	page = READ_ONCE(run->stt->pages[run->idx / TCES_PER_PAGE]);
+	run->shadow = page ? page + run->idx % TCES_PER_PAGE : NULL;
+	run->shadow_left = TCES_PER_PAGE - run->idx % TCES_PER_PAGE;
+	return run->shadow;
+}
+
+static __always_inline void kvmppc_tce_next(struct kvmppc_tce_run *run)
+{
+	run->idx++;
+	if (run->shadow) {
+		run->shadow++;
+		run->shadow_left--;
+	}
+}
+
+/*
+ * What cannot be done in every tier; kvmppc_tce_shadow_alloc() and
+ * iommu_user_populate() sleep or allocate and belong to virtual mode.
+ */
+long kvmppc_tce_shadow_alloc(struct kvmppc_spapr_tce_table *stt,
+			     unsigned long idx);
+
+static __always_inline long
+kvmppc_tce_need_shadow(struct kvmppc_tce_run *run,
+		       const enum iommu_user_mode mode)
+{
+	if (likely(kvmppc_tce_shadow(run)))
+		return H_SUCCESS;
+	if (mode != IOMMU_USER_VIRT)
+		return H_TOO_HARD;
+	return kvmppc_tce_shadow_alloc(run->stt, run->idx);
+}
+
+/* Make sure that the level of @entry exists in both views of pos->tbl */
+static __always_inline long
+kvmppc_tce_need_level(struct iommu_user_pos *pos, unsigned long entry,
+		      const enum iommu_user_mode mode)
+{
+	if (likely(iommu_user_seek(pos, entry)))
+		return H_SUCCESS;
+	if (mode != IOMMU_USER_VIRT)
+		return H_TOO_HARD;
+	if (iommu_user_populate(pos->tbl, entry) ||
+	    !iommu_user_seek(pos, entry))
+		return H_NOT_ENOUGH_RESOURCES;
+	return H_SUCCESS;
+}
+
+/* The places of all parts of run->idx; on return each run->pos is at the first */
+static __always_inline long
+kvmppc_tce_need_levels(struct kvmppc_tce_run *run,
+		       const enum iommu_user_mode mode)
+{
+	unsigned int t;
+	long ret;
+
+	for (t = 0; t < run->nr; ++t) {
+		struct iommu_user_pos *pos = &run->pos[t];
+		unsigned long first = kvmppc_tce_entry(run->stt, pos->tbl,
+						       run->idx);
+		unsigned long end = kvmppc_tce_entry(run->stt, pos->tbl,
+						     run->idx + 1);
+		unsigned long entry;
+
+		for (entry = first; entry < end; entry += pos->left) {
+			ret = kvmppc_tce_need_level(pos, entry, mode);
+			if (ret != H_SUCCESS)
+				return ret;
+		}
+		iommu_user_seek(pos, first);
+	}
+	return H_SUCCESS;
+}
+
+/*
+ * The page that @tce names, as the tables want it: its user address and what the
+ * batch holds on its region, enough for all parts.
+ */
+static __always_inline long
+kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
+		  struct iommu_user_ref **pref, const enum iommu_user_mode mode)
+{
+	const unsigned long size = 1UL << run->stt->page_shift;
+	unsigned long work = kvmppc_tce_work(run);
+	struct iommu_user_ref *ref;
+
+	if (unlikely(!kvmppc_tce_to_ua(run, tce, size, ua)))
+		return H_TOO_HARD;
+	if (!run->nr)
+		return H_SUCCESS;
+
+	ref = iommu_user_ref(&run->batch, *ua, size);
+	if (unlikely(!ref)) {
+		if (!iommu_user_full(&run->batch))
+			return H_TOO_HARD;
+		kvmppc_tce_flush(run, mode);
+		ref = iommu_user_ref(&run->batch, *ua, size);
+		if (!ref)
+			return H_TOO_HARD;
+	}
+
+	if (mode == IOMMU_USER_REAL && !ref->mem->linear)
+		return H_TOO_HARD;
+	if (unlikely(!iommu_user_reserve(ref, work,
+					 (run->end - run->idx - 1) * work)))
+		return H_TOO_HARD;
+
+	*pref = ref;
+	return H_SUCCESS;
+}
+
+/*
+ * Does the entry at @pos lead nowhere, with @tce in the shadow already?  The
+ * user word is read first: when it is 0, another CPU's H_PUT_TCE of this entry
+ * is over and undone, or has not stored its TCE in the shadow and counts as the
+ * later one.
+ */
+static __always_inline bool kvmppc_tce_clear(struct kvmppc_tce_run *run,
+					     const struct iommu_user_pos *pos,
+					     u64 tce)
+{
+	u64 *shadow;
+
+	/* Pairs with the release in iommu_user_unlock() */
+	if (pos->user && smp_load_acquire(pos->user))
+		return false;
+
+	shadow = kvmppc_tce_shadow(run);
+	return (shadow ? READ_ONCE(*shadow) : 0) == tce;
+}
+
+static __always_inline void kvmppc_tce_set_shadow(struct kvmppc_tce_run *run,
+						  u64 tce)
+{
+	/* Looked up again if it was absent: another CPU may have brought it */
+	u64 *shadow = kvmppc_tce_shadow(run);
+
+	if (shadow)
+		WRITE_ONCE(*shadow, tce);
+}
+
+/* An entry that is one entry of one table */
+static __always_inline long
+kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
+		   struct iommu_user_ref *ref, const enum iommu_user_mode mode)
+{
+	const u64 perm = tce & IOMMU_USER_PERM;
+	struct iommu_user_pos *pos = &run->pos[0];
+	u64 old, new = 0, user = 0;
+	long ret = H_SUCCESS;
+
+	if (unlikely(!pos->left))
+		iommu_user_seek(pos, kvmppc_tce_entry(run->stt, pos->tbl,
+						      run->idx));
+
+	if (!perm && kvmppc_tce_clear(run, pos, tce))
+		goto next;
+
+	if (unlikely(!pos->user)) {
+		ret = kvmppc_tce_need_level(pos, pos->entry, mode);
+		if (ret != H_SUCCESS)
+			return ret;
+	}
+
+	if (perm) {
+		new = iommu_user_tce(ref, pos->tbl, ua, perm);
+		if (unlikely(!new))
+			return H_TOO_HARD;
+		user = ua | IOMMU_USER_SET;
+	}
+
+	if (mode == IOMMU_USER_VIRT)
+		preempt_disable();
+
+	if (unlikely(!iommu_user_lock(pos->user, &old,
+				      mode == IOMMU_USER_VIRT)))
+		return H_TOO_HARD;
+
+	if (unlikely(iommu_user_set(&run->batch, pos, new, old, mode))) {
+		user = old;
+		ret = H_HARDWARE;
+	} else {
+		if (perm)
+			ref->credit--;
+		kvmppc_tce_set_shadow(run, tce);
+	}
+	iommu_user_unlock(pos->user, user);
+
+	if (mode == IOMMU_USER_VIRT)
+		preempt_enable();
+
+	if (unlikely(ret != H_SUCCESS))
+		return ret;
+next:
+	iommu_user_next(pos);
+	kvmppc_tce_next(run);
+	return H_SUCCESS;
+}
+
+/* Do all parts of run->idx lead nowhere, with @tce in the shadow already? */
+static __always_inline bool kvmppc_tce_all_clear(struct kvmppc_tce_run *run,
+						 u64 tce)
+{
+	unsigned int t;
+
+	for (t = 0; t < run->nr; ++t) {
+		struct iommu_user_pos pos = run->pos[t];
+		unsigned long entry = kvmppc_tce_entry(run->stt, pos.tbl,
+						       run->idx);
+		unsigned long end = kvmppc_tce_entry(run->stt, pos.tbl,
+						     run->idx + 1);
+
+		while (entry < end) {
+			if (!iommu_user_seek(&pos, entry)) {
+				entry += pos.left;
+				continue;
+			}
+			for (; pos.left && entry < end; ++entry) {
+				if (!kvmppc_tce_clear(run, &pos, tce))
+					return false;
+				iommu_user_next(&pos);
+			}
+		}
+	}
+
+	return true;
+}
+
+/*
+ * Change all parts of run->idx.  The first part of the first table is locked by
+ * the caller, who passes its user word in @word0 and finds the new one there.
+ */
+static __always_inline int
+kvmppc_tce_set_parts(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
+		     struct iommu_user_ref *ref, u64 *word0,
+		     const enum iommu_user_mode mode)
+{
+	unsigned int t;
+	int ret;
+
+	for (t = 0; t < run->nr; ++t) {
+		struct iommu_user_pos *pos = &run->pos[t];
+		struct iommu_table *tbl = pos->tbl;
+		unsigned long first = kvmppc_tce_entry(run->stt, tbl, run->idx);
+		unsigned long end = kvmppc_tce_entry(run->stt, tbl,
+						     run->idx + 1);
+		unsigned long at = ua;
+
+		for (iommu_user_seek(pos, first); pos->entry < end;
+		     at += 1UL << tbl->it_page_shift) {
+			const bool locked = !t && pos->entry == first;
+			u64 old = *word0, user = 0, new = 0;
+
+			if (!pos->left)
+				iommu_user_seek(pos, pos->entry);
+			if (!locked)
+				iommu_user_lock(pos->user, &old, true);
+			if (perm) {
+				new = iommu_user_tce(ref, tbl, at, perm);
+				user = at | IOMMU_USER_SET;
+			}
+
+			ret = iommu_user_set(&run->batch, pos, new, old, mode);
+			if (ret)
+				user = old;
+			else if (perm)
+				ref->credit--;
+
+			if (locked)
+				*word0 = user;
+			else
+				iommu_user_unlock(pos->user, user);
+			if (ret)
+				return ret;
+			iommu_user_next(pos);
+		}
+	}
+
+	return 0;
+}
+
+/* An entry with several parts */
+static noinline __maybe_unused long
+kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
+		    struct iommu_user_ref *ref, const enum iommu_user_mode mode)
+{
+	const u64 perm = tce & IOMMU_USER_PERM;
+	u64 *lock, word0;
+	unsigned int t;
+	long ret = H_SUCCESS;
+
+	if (!perm && kvmppc_tce_all_clear(run, tce))
+		goto next;
+
+	for (t = 0; perm && t < run->nr; ++t)
+		if (!iommu_user_tce(ref, run->pos[t].tbl, ua, perm))
+			return H_TOO_HARD;
+
+	ret = kvmppc_tce_need_levels(run, mode);
+	if (ret != H_SUCCESS)
+		return ret;
+
+	if (mode == IOMMU_USER_VIRT)
+		preempt_disable();
+
+	lock = run->pos[0].user;
+	if (!iommu_user_lock(lock, &word0, mode == IOMMU_USER_VIRT))
+		return H_TOO_HARD;
+
+	if (kvmppc_tce_set_parts(run, perm, ua, ref, &word0, mode)) {
+		/* Neither old nor new: lead nowhere, in all tables */
+		kvmppc_tce_set_parts(run, 0, 0, NULL, &word0, mode);
+		tce = 0;
+		ret = H_HARDWARE;
+	}
+	kvmppc_tce_set_shadow(run, tce);
+	iommu_user_unlock(lock, word0);
+
+	if (mode == IOMMU_USER_VIRT)
+		preempt_enable();
+
+next:
+	kvmppc_tce_next(run);
+	return ret;
+}
+
+/*
+ * Give the next entry of the run a TCE.  On an answer other than H_SUCCESS the
+ * entry is as it was, unless a hypervisor below refused (H_HARDWARE).
+ */
+static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce,
+					    const enum iommu_user_mode mode)
+{
+	struct iommu_user_ref *ref = NULL;
+	unsigned long ua = 0;
+	long ret;
+
+	if (tce & IOMMU_USER_PERM) {
+		ret = kvmppc_tce_target(run, tce, &ua, &ref, mode);
+		if (unlikely(ret != H_SUCCESS))
+			return ret;
+	}
+
+	/* A shadow page that is not there says 0 */
+	if (tce) {
+		ret = kvmppc_tce_need_shadow(run, mode);
+		if (unlikely(ret != H_SUCCESS))
+			return ret;
+	}
+
+	if (likely(run->simple))
+		return kvmppc_tce_set_one(run, tce, ua, ref, mode);
+	if (run->nr)
+		return kvmppc_tce_set_many(run, tce, ua, ref, mode);
+
+	kvmppc_tce_set_shadow(run, tce);
+	kvmppc_tce_next(run);
+	return H_SUCCESS;
+}
+
+/*
+ * How many of @n entries a run may work at once: those that stand for
+ * IOMMU_USER_PIECE hardware entries.  Virtual mode makes progress with any
+ * entry; other tiers (0) leave large ones to it.
+ */
+static __always_inline unsigned long
+kvmppc_tce_piece(const struct kvmppc_tce_run *run, unsigned long n,
+		 const enum iommu_user_mode mode)
+{
+	unsigned long work = run->simple ? 1 : max(kvmppc_tce_work(run), 1UL);
+
+	if (n * work <= IOMMU_USER_PIECE && n <= IOMMU_USER_PIECE)
+		return n;
+	if (mode != IOMMU_USER_VIRT)
+		return 0;
+	return max(IOMMU_USER_PIECE / work, 1UL);
+}
+
+/**
+ * struct kvmppc_tce_call - the arguments of a hypercall, and how far it is
+ * @kvm: the VM
+ * @liobn: LIOBN as the guest passed it
+ * @ioba: bus address of the next entry, in bytes
+ * @n: entries left
+ * @list: their TCEs, or NULL when all are @tce
+ * @tce: see @list
+ */
+struct kvmppc_tce_call {
+	struct kvm *kvm;
+	unsigned long liobn;
+	unsigned long ioba;
+	unsigned long n;
+	const __be64 *list;
+	u64 tce;
+};
+
+/**
+ * kvmppc_tce_put() - serve a hypercall that writes TCEs, or a piece of it
+ * @call: the call; on return it says what is left of it
+ * @mode: where this runs
+ *
+ * Context: kvm->srcu and iommu_user_srcu held; no lock held; in virtual mode
+ * preemption on.
+ * Return: H_SUCCESS when the entries that @call has moved past are in force,
+ * which are all in a mode other than IOMMU_USER_VIRT; H_PARAMETER when the
+ * LIOBN has not all of the entries; H_TOO_HARD when the next tier has to try;
+ * H_NOT_ENOUGH_RESOURCES when memory for a shadow page or a table level cannot
+ * be had; H_HARDWARE when the hypervisor below refused.  But for H_SUCCESS,
+ * entries that @call has not moved past are as they were (PAPR 14.5.4.2).
+ */
+static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call,
+					   const enum iommu_user_mode mode)
+{
+	struct kvmppc_spapr_tce_table *stt;
+	struct kvmppc_tce_run run;
+	unsigned long idx, n;
+	long ret;
+
+	stt = kvmppc_tce_find(call->kvm, call->liobn);
+	if (!stt)
+		return H_TOO_HARD;
+
+	ret = kvmppc_tce_window(stt, call->ioba, call->n, &idx);
+	if (ret != H_SUCCESS)
+		return ret;
+
+	ret = kvmppc_tce_begin(&run, stt, idx, call->n);
+	if (ret != H_SUCCESS)
+		return ret;
+
+	n = kvmppc_tce_piece(&run, call->n, mode);
+	if (!n && call->n)
+		return H_TOO_HARD;
+	run.end = idx + n;
+
+	while (run.idx < run.end) {
+		u64 tce = call->list ? be64_to_cpu(READ_ONCE(*call->list)) :
+				       call->tce;
+
+		ret = kvmppc_tce_step(&run, tce, mode);
+		if (unlikely(ret != H_SUCCESS))
+			break;
+		if (call->list)
+			call->list++;
+	}
+
+	kvmppc_tce_flush(&run, mode);
+
+	n = run.idx - idx;
+	call->n -= n;
+	call->ioba += n << stt->page_shift;
+	return ret;
+}
+
+/**
+ * kvmppc_tce_get() - serve H_GET_TCE
+ * @kvm: the VM
+ * @liobn: LIOBN
+ * @ioba: bus address of the entry, in bytes
+ * @tce: where to store the TCE
+ *
+ * Context: kvm->srcu held; any mode.
+ * Return: H_SUCCESS; H_PARAMETER; H_TOO_HARD when the LIOBN is not known.
+ */
+static __always_inline long kvmppc_tce_get(struct kvm *kvm, unsigned long liobn,
+					   unsigned long ioba, u64 *tce)
+{
+	struct kvmppc_spapr_tce_table *stt = kvmppc_tce_find(kvm, liobn);
+	unsigned long idx;
+	u64 *page;
+	long ret;
+
+	if (!stt)
+		return H_TOO_HARD;
+
+	ret = kvmppc_tce_window(stt, ioba, 1, &idx);
+	if (ret != H_SUCCESS)
+		return ret;
+
+	page = READ_ONCE(stt->pages[idx / TCES_PER_PAGE]);
+	*tce = page ? READ_ONCE(page[idx % TCES_PER_PAGE]) : 0;
+	return H_SUCCESS;
+}
+
+#endif /* POWERPC_KVM_BOOK3S_64_VIO_H */
