@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <dirent.h>
 #include <endian.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
@@ -104,10 +105,56 @@ void vfio_register(const struct vfio_dev *dev, void *mem, size_t size)
 		  "VFIO_IOMMU_SPAPR_REGISTER_MEMORY of %zu bytes", size);
 }
 
+int vfio_unregister(const struct vfio_dev *dev, void *mem, size_t size)
+{
+	struct vfio_iommu_spapr_register_memory reg = {
+		.argsz = sizeof(reg),
+		.vaddr = (uintptr_t)mem,
+		.size = size,
+	};
+
+	return ioctl(dev->container, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, &reg) ?
+		-errno : 0;
+}
+
+int vfio_remove_window(const struct vfio_dev *dev, __u64 start)
+{
+	struct vfio_iommu_spapr_tce_remove remove = {
+		.argsz = sizeof(remove),
+		.start_addr = start,
+	};
+
+	return ioctl(dev->container, VFIO_IOMMU_SPAPR_TCE_REMOVE, &remove) ?
+		-errno : 0;
+}
+
+int vfio_map(const struct vfio_dev *dev, __u64 bus, void *mem, size_t size)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)mem,
+		.iova = bus,
+		.size = size,
+	};
+
+	return ioctl(dev->container, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
+}
+
+int vfio_unmap(const struct vfio_dev *dev, __u64 bus, size_t size)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.iova = bus,
+		.size = size,
+	};
+
+	return ioctl(dev->container, VFIO_IOMMU_UNMAP_DMA, &unmap) ? -errno : 0;
+}
+
 void vfio_create_window(const struct vfio_dev *dev, unsigned int page_shift,
 			__u64 size)
 {
-	struct vfio_iommu_spapr_tce_remove remove = { .argsz = sizeof(remove) };
 	struct vfio_iommu_spapr_tce_create create = {
 		.argsz = sizeof(create),
 		.page_shift = page_shift,
@@ -115,8 +162,8 @@ void vfio_create_window(const struct vfio_dev *dev, unsigned int page_shift,
 		.levels = 1,
 	};
 
-	ktap_need(!ioctl(dev->container, VFIO_IOMMU_SPAPR_TCE_REMOVE, &remove),
-		  "VFIO_IOMMU_SPAPR_TCE_REMOVE of the default window");
+	ktap_need(!vfio_remove_window(dev, 0),
+		  "VFIO_IOMMU_SPAPR_TCE_REMOVE of the window at 0");
 	ktap_need(!ioctl(dev->container, VFIO_IOMMU_SPAPR_TCE_CREATE, &create),
 		  "VFIO_IOMMU_SPAPR_TCE_CREATE of 0x%llx bytes",
 		  (unsigned long long)size);

@@ -31,9 +31,15 @@ void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device);
 void vfio_open_group(struct vfio_dev *dev);
 void vfio_register(const struct vfio_dev *dev, void *mem, size_t size);
 
-/* Replace the default window by one at bus address 0 */
+/* Replace the window at bus address 0, the default one or an earlier one */
 void vfio_create_window(const struct vfio_dev *dev, unsigned int page_shift,
 			__u64 size);
+
+/* Each of these returns 0 or -errno */
+int vfio_unregister(const struct vfio_dev *dev, void *mem, size_t size);
+int vfio_remove_window(const struct vfio_dev *dev, __u64 start);
+int vfio_map(const struct vfio_dev *dev, __u64 bus, void *mem, size_t size);
+int vfio_unmap(const struct vfio_dev *dev, __u64 bus, size_t size);
 
 /* Needs the window: the device may do DMA from here on */
 void vfio_open_device(struct vfio_dev *dev);

@@ -54,9 +54,25 @@ static void vm_create_vcpu(struct vm *vm, int kvm)
 	ktap_need(!ioctl(vm->vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
 }
 
+__u8 *vm_add_memory(const struct vm *vm, __u32 slot, __u64 gpa, size_t size)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = slot,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+	};
+	__u8 *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ktap_need(mem != MAP_FAILED, "%zu bytes of guest memory", size);
+	region.userspace_addr = (uintptr_t)mem;
+	ktap_need(!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region),
+		  "KVM_SET_USER_MEMORY_REGION");
+	return mem;
+}
+
 void vm_create(struct vm *vm, size_t size)
 {
-	struct kvm_userspace_memory_region slot = { .memory_size = size };
 	struct kvm_create_device device = { .type = KVM_DEV_TYPE_VFIO };
 	int kvm = open("/dev/kvm", O_RDWR);
 
@@ -69,12 +85,7 @@ void vm_create(struct vm *vm, size_t size)
 		ktap_skip("this machine's KVM runs no guests by hardware");
 
 	vm->size = size;
-	vm->mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ktap_need(vm->mem != MAP_FAILED, "%zu bytes of guest memory", size);
-	slot.userspace_addr = (uintptr_t)vm->mem;
-	ktap_need(!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot),
-		  "KVM_SET_USER_MEMORY_REGION");
+	vm->mem = vm_add_memory(vm, 0, 0, size);
 
 	/* H_PUT_TCE is on without being asked for */
 	vm_enable_hypercall(vm, H_GET_TCE);
@@ -161,11 +172,14 @@ long vm_hypercall(struct vm *vm, const long *user, __u64 nr, __u64 a,
 			  "the guest left with exit reason %u",
 			  vm->run->exit_reason);
 		if (vm->run->papr_hcall.nr == GUEST_DONE)
-			return box->answer;
+			break;
 
 		vm->user_exits++;
 		ktap_need(user, "hypercall 0x%llx reached user space",
 			  (unsigned long long)nr);
 		vm->run->papr_hcall.ret = *user;
 	}
+
+	vm->value = box->value;
+	return box->answer;
 }

@@ -32,6 +32,7 @@
  * @size: its size in bytes
  * @hypercalls: hypercalls that the guest was told to do
  * @user_exits: those that ended up in user space
+ * @value: the first word that the last one returned
  */
 struct vm {
 	int fd;
@@ -42,7 +43,11 @@ struct vm {
 	size_t size;
 	unsigned long hypercalls;
 	unsigned long user_exits;
+	__u64 value;
 };
+
+/* A further piece of guest memory, in memslot @slot; returns it */
+__u8 *vm_add_memory(const struct vm *vm, __u32 slot, __u64 gpa, size_t size);
 
 /* Skips the test when there is no KVM that runs POWER guests by hardware */
 void vm_create(struct vm *vm, size_t size);
