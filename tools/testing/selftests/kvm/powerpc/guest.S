@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The guest program: take a hypercall from the mailbox (struct mailbox in vm.c),
- * do it, leave the answer there, tell user space, and again.  Position
- * independent, as it is copied into guest memory; it runs without translation.
+ * The guest program: take a hypercall or two from the mailbox (struct mailbox in
+ * vm.c), do them as often as it says, leave the answer and the time there, tell
+ * user space, and again.  Position independent, as it is copied into guest
+ * memory; it runs without translation.
  */
 #include "guest.h"
 
@@ -11,14 +12,29 @@
 	.globl	guest_begin, guest_end
 guest_begin:
 	lis	31, GUEST_MAILBOX >> 16
-1:	ld	3, 0(31)		/* the hypercall's number */
+1:	ld	30, 96(31)		/* how often */
+	mfspr	29, 268			/* the timebase */
+2:	ld	3, 0(31)		/* the hypercall's number */
 	ld	4, 8(31)		/* its arguments */
 	ld	5, 16(31)
 	ld	6, 24(31)
 	ld	7, 32(31)
 	sc	1
-	std	3, 40(31)		/* its answer */
-	std	4, 48(31)		/* and the first word returned */
+	std	3, 80(31)		/* its answer */
+	std	4, 88(31)		/* and the first word returned */
+	ld	3, 40(31)		/* a second hypercall, if there is one */
+	cmpdi	3, 0
+	beq	3f
+	ld	4, 48(31)
+	ld	5, 56(31)
+	ld	6, 64(31)
+	ld	7, 72(31)
+	sc	1
+3:	addic.	30, 30, -1
+	bne	2b
+	mfspr	28, 268
+	subf	28, 29, 28
+	std	28, 104(31)		/* ticks that all of it took */
 	li	3, 0
 	ori	3, 3, GUEST_DONE
 	sc	1

@@ -16,10 +16,12 @@
 #define GUEST_MSR	0x8000000000000001UL
 
 struct mailbox {
-	__u64 nr;
-	__u64 args[4];
+	struct vm_call first;
+	struct vm_call second;
 	__s64 answer;
 	__u64 value;
+	__u64 times;
+	__u64 ticks;
 };
 
 static void vm_enable_hypercall(const struct vm *vm, __u64 nr)
@@ -150,18 +152,9 @@ int vm_bind(const struct vm *vm, const struct vfio_dev *dev, int tablefd)
 	return vm_set_attr(vm, KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, &args);
 }
 
-long vm_hypercall(struct vm *vm, const long *user, __u64 nr, __u64 a,
-		  __u64 b, __u64 c, __u64 d)
+/* Run the guest until the mailbox is done */
+static void vm_run(struct vm *vm, const long *user)
 {
-	struct mailbox *box = (void *)(vm->mem + GUEST_MAILBOX);
-
-	box->nr = nr;
-	box->args[0] = a;
-	box->args[1] = b;
-	box->args[2] = c;
-	box->args[3] = d;
-	vm->hypercalls++;
-
 	for (;;) {
 		int ret = ioctl(vm->vcpu, KVM_RUN, 0);
 
@@ -172,14 +165,41 @@ long vm_hypercall(struct vm *vm, const long *user, __u64 nr, __u64 a,
 			  "the guest left with exit reason %u",
 			  vm->run->exit_reason);
 		if (vm->run->papr_hcall.nr == GUEST_DONE)
-			break;
+			return;
 
 		vm->user_exits++;
 		ktap_need(user, "hypercall 0x%llx reached user space",
-			  (unsigned long long)nr);
+			  (unsigned long long)vm->run->papr_hcall.nr);
 		vm->run->papr_hcall.ret = *user;
 	}
+}
+
+long vm_hypercall(struct vm *vm, const long *user, __u64 nr, __u64 a,
+		  __u64 b, __u64 c, __u64 d)
+{
+	struct mailbox *box = (void *)(vm->mem + GUEST_MAILBOX);
+
+	box->first = (struct vm_call){ nr, { a, b, c, d } };
+	box->second.nr = 0;
+	box->times = 1;
+	vm->hypercalls++;
+	vm_run(vm, user);
 
 	vm->value = box->value;
 	return box->answer;
+}
+
+__u64 vm_time(struct vm *vm, const struct vm_call *first,
+	      const struct vm_call *second, unsigned int times)
+{
+	struct mailbox *box = (void *)(vm->mem + GUEST_MAILBOX);
+	const struct vm_call none = { 0 };
+
+	box->first = *first;
+	box->second = second ? *second : none;
+	box->times = times;
+	vm_run(vm, NULL);
+	ktap_need(!box->answer, "hypercall 0x%llx answers %lld",
+		  (unsigned long long)first->nr, (long long)box->answer);
+	return box->ticks;
 }

@@ -68,4 +68,17 @@ int vm_bind(const struct vm *vm, const struct vfio_dev *dev, int tablefd);
 long vm_hypercall(struct vm *vm, const long *user, __u64 nr, __u64 a,
 		  __u64 b, __u64 c, __u64 d);
 
+/* A hypercall with its arguments */
+struct vm_call {
+	__u64 nr;
+	__u64 args[4];
+};
+
+/*
+ * The guest does @first, then @second unless it is NULL, @times over; none may
+ * reach user space.  Returns the ticks of the timebase that passed in the guest.
+ */
+__u64 vm_time(struct vm *vm, const struct vm_call *first,
+	      const struct vm_call *second, unsigned int times);
+
 #endif /* SELFTEST_KVM_POWERPC_VM_H */
