@@ -26,7 +26,7 @@ refresh: ## write edits made in build/linux back into this repository
 kernel: setup ## build/kernel/vmlinux: this tree
 	@lab/kernel tree
 
-kernel-base: setup ## build/base/kernel/vmlinux: the base, unmodified
+kernel-base: setup ## build/base/vmlinux: the base, unmodified
 	@lab/kernel base
 
 tests: tree ## build/tests: the selftests
