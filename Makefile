@@ -5,7 +5,7 @@
 export BASE FLAVOUR MACHINES
 BASE ?= 6.12
 
-.PHONY: help setup tree refresh kernel kernel-base tests run check lint clean
+.PHONY: help setup tree refresh kernel kernel-base tests run check bench lint clean
 .DEFAULT_GOAL := help
 
 .DEFAULT:
@@ -37,6 +37,10 @@ run: setup ## the demonstration, on powernv9 and powernv8
 
 check: setup ## all tests, on all machines
 	@lab/check
+
+bench: setup ## instructions per hypercall, of the base and of this tree
+	@lab/bench base $(or $(MACHINES),powernv9 powernv8)
+	@lab/bench tree $(or $(MACHINES),powernv9 powernv8)
 
 lint: tree ## checkpatch, kernel-doc, shellcheck
 	@lab/lint

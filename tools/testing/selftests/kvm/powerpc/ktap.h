@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+
 /* kselftest's exit code of a test that cannot run on this machine */
 #define KTAP_SKIP	4
 

@@ -52,7 +52,7 @@ static __u64 ns_per_round(struct vm *vm, unsigned int i, unsigned int times)
 
 int main(void)
 {
-	const unsigned int nr = sizeof(loads) / sizeof(loads[0]);
+	const unsigned int nr = ARRAY_SIZE(loads);
 	struct vfio_dev dev;
 	struct vm vm;
 	unsigned int i;

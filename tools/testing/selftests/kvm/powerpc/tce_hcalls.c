@@ -49,8 +49,6 @@ struct env {
 	bool failed;
 };
 
-#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
-
 #define expect(env, what) do {						\
 	if (!(what)) {							\
 		ktap_say("  line %d: not so: %s", __LINE__, #what);	\
