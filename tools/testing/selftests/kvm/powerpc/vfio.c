@@ -46,6 +46,19 @@ static void vfio_bind_driver(unsigned int vendor, unsigned int device)
 	fclose(f);
 }
 
+/* Without the sPAPR IOMMU there is no DMA window that a guest could program */
+static void vfio_need_spapr(void)
+{
+	int container = open("/dev/vfio/vfio", O_RDWR);
+
+	if (container < 0)
+		ktap_skip("there is no /dev/vfio/vfio");
+	if (ioctl(container, VFIO_CHECK_EXTENSION,
+		  VFIO_SPAPR_TCE_v2_IOMMU) <= 0)
+		ktap_skip("this kernel's VFIO has no sPAPR TCE v2 IOMMU");
+	close(container);
+}
+
 void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device)
 {
 	char path[PATH_MAX], link[PATH_MAX] = "";
@@ -74,6 +87,7 @@ void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device)
 	if (readlink(path, link, sizeof(link) - 1) < 0)
 		ktap_skip("%s is in no IOMMU group", dev->bdf);
 	dev->id = atoi(basename(link));
+	vfio_need_spapr();
 	vfio_bind_driver(vendor, device);
 }
 
