@@ -107,6 +107,15 @@ void vfio_open_group(struct vfio_dev *dev)
 		  "VFIO_SET_IOMMU to sPAPR TCE v2");
 }
 
+bool vfio_in_container(const struct vfio_dev *dev)
+{
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+
+	ktap_need(!ioctl(dev->group, VFIO_GROUP_GET_STATUS, &status),
+		  "VFIO_GROUP_GET_STATUS");
+	return status.flags & VFIO_GROUP_FLAGS_CONTAINER_SET;
+}
+
 void vfio_register(const struct vfio_dev *dev, void *mem, size_t size)
 {
 	struct vfio_iommu_spapr_register_memory reg = {

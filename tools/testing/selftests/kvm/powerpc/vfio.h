@@ -3,6 +3,7 @@
 #ifndef SELFTEST_KVM_POWERPC_VFIO_H
 #define SELFTEST_KVM_POWERPC_VFIO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <linux/types.h>
 
@@ -29,6 +30,7 @@ void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device);
 
 /* Group into a container of its own, with the sPAPR TCE IOMMU v2 */
 void vfio_open_group(struct vfio_dev *dev);
+bool vfio_in_container(const struct vfio_dev *dev);
 void vfio_register(const struct vfio_dev *dev, void *mem, size_t size);
 
 /* Replace the window at bus address 0, the default one or an earlier one */
