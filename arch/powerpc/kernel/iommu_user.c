@@ -224,8 +224,10 @@ static u64 iommu_user_swap_pinned(struct iommu_user_pos *pos, u64 tce, u64 user,
 	preempt_disable();
 	iommu_user_lock(pos->user, &word, true);
 	if (pos->hw) {
-		old = be64_to_cpu(*pos->hw);
-		WRITE_ONCE(*pos->hw, cpu_to_be64(tce));
+		/* The hardware word is that of the last writer */
+		smp_acquire__after_ctrl_dep();
+		old = iommu_user_load(pos->hw);
+		iommu_user_store(pos->hw, tce);
 		*ret = 0;
 	} else {
 		*ret = iommu_user_exchange(pos->tbl, pos->entry, tce, &old);

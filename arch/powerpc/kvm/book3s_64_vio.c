@@ -486,6 +486,30 @@ long kvmppc_h_put_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 }
 EXPORT_SYMBOL_GPL(kvmppc_h_put_tce);
 
+/* Work a call on a copy of its list, which is not in registered memory */
+static long kvmppc_tce_virt_copy(struct kvmppc_tce_call *call)
+{
+	struct kvm *kvm = call->kvm;
+	__be64 *list;
+	long ret;
+	int idx;
+
+	list = kmalloc_array(call->n, sizeof(*list), GFP_KERNEL);
+	if (!list)
+		return H_TOO_HARD;
+
+	idx = srcu_read_lock(&kvm->srcu);
+	ret = kvm_read_guest(kvm, call->list_gpa, list,
+			     call->n * sizeof(*list));
+	srcu_read_unlock(&kvm->srcu, idx);
+
+	call->in_guest = false;
+	call->list = list;
+	ret = ret ? H_TOO_HARD : kvmppc_tce_virt(call);
+	kfree(list);
+	return ret;
+}
+
 /**
  * kvmppc_h_put_tce_indirect() - H_PUT_TCE_INDIRECT
  * @vcpu: the calling virtual CPU
@@ -494,7 +518,7 @@ EXPORT_SYMBOL_GPL(kvmppc_h_put_tce);
  * @tce_list: guest address of the list of TCEs, a multiple of 4K
  * @npages: entries, up to KVMPPC_TCE_LIST_MAX
  *
- * The list is copied first: what is checked is what is installed.
+ * Each word of the list is read once: what is checked is what is installed.
  *
  * Context: may sleep.
  * Return: as kvmppc_tce_put(); H_TOO_HARD means user space.
@@ -508,25 +532,17 @@ long kvmppc_h_put_tce_indirect(struct kvm_vcpu *vcpu, unsigned long liobn,
 		.liobn = liobn,
 		.ioba = ioba,
 		.n = npages,
+		.in_guest = true,
+		.list_gpa = tce_list,
 	};
-	__be64 *list;
 	long ret;
-	int idx;
 
 	if (npages > KVMPPC_TCE_LIST_MAX || tce_list & (SZ_4K - 1))
 		return H_PARAMETER;
 
-	list = kmalloc_array(npages, sizeof(*list), GFP_KERNEL);
-	if (!list)
-		return H_TOO_HARD;
-
-	idx = srcu_read_lock(&vcpu->kvm->srcu);
-	ret = kvm_read_guest(vcpu->kvm, tce_list, list, npages * sizeof(*list));
-	srcu_read_unlock(&vcpu->kvm->srcu, idx);
-
-	call.list = list;
-	ret = ret ? H_TOO_HARD : kvmppc_tce_virt(&call);
-	kfree(list);
+	ret = kvmppc_tce_virt(&call);
+	if (ret == H_TOO_HARD && call.no_list)
+		ret = kvmppc_tce_virt_copy(&call);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(kvmppc_h_put_tce_indirect);

@@ -23,6 +23,12 @@
  * may hold, are taken inside it one at a time.  A LIOBN that is bound to nothing has a
  * single word per entry and needs no lock.
  *
+ * Most entries of a run resemble the one before: next to it in the tables and
+ * in the shadow, and leading to memory near by.  An entry is worked by
+ * kvmppc_tce_step(), which looks everything up and leaves what it found in
+ * struct kvmppc_tce_run; kvmppc_tce_map_span() and kvmppc_tce_clear_span() go on
+ * from there for as long as that serves, and change nothing otherwise.
+ *
  * A tier may give up with H_TOO_HARD, and the next one does the whole call
  * again: to write an entry twice does no harm.  It gives up before it changes
  * a guest entry, never within one.
@@ -108,6 +114,26 @@ struct kvmppc_spapr_tce_table {
 };
 
 /**
+ * struct kvmppc_tce_mem - guest memory around the page met last
+ * @base: guest address of its first byte
+ * @limit: bytes; a page that begins below it, counted from @base, is within
+ * @to_user: what turns a guest address into a user address
+ * @mask: bits of a TCE that must be those of TCE_PCI_READ
+ * @page: word of the page list for @base
+ * @ref: the region, in the batch
+ *
+ * All of it lies in one memslot, one region and one chunk of its page list.
+ */
+struct kvmppc_tce_mem {
+	unsigned long base;
+	unsigned long limit;
+	unsigned long to_user;
+	u64 mask;
+	u64 *page;
+	struct iommu_user_ref *ref;
+};
+
+/**
  * struct kvmppc_tce_run - a hypercall at work
  * @stt: the LIOBN
  * @slot: memslot met last
@@ -118,6 +144,7 @@ struct kvmppc_spapr_tce_table {
  * @shadow_left: entries from @idx on that share this page
  * @nr: tables
  * @simple: one table and one part per entry
+ * @mem: memory around the page met last, if @simple
  * @batch: counts of regions
  * @pos: places of @idx in the tables
  */
@@ -131,6 +158,7 @@ struct kvmppc_tce_run {
 	unsigned long shadow_left;
 	unsigned int nr;
 	bool simple;
+	struct kvmppc_tce_mem mem;
 	struct iommu_user_batch batch;
 	struct iommu_user_pos pos[KVMPPC_TCE_TABLES];
 };
@@ -206,7 +234,8 @@ static __always_inline long kvmppc_tce_begin(struct kvmppc_tce_run *run,
 	run->idx = idx;
 	run->first = idx;
 	run->end = idx + n;
-	run->shadow = NULL;
+	run->shadow_left = 0;
+	run->mem.limit = 0;
 	run->nr = 0;
 
 	/* Pairs with list_add_tail_rcu() in kvmppc_tce_bind() */
@@ -268,6 +297,7 @@ static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run,
 
 	if (run->nr)
 		iommu_user_put(&run->batch);
+	run->mem.limit = 0;
 	run->first = run->idx;
 }
 
@@ -311,7 +341,7 @@ static __always_inline u64 *kvmppc_tce_shadow(struct kvmppc_tce_run *run)
 {
 	u64 *page;
 
-	if (likely(run->shadow && run->shadow_left))
+	if (likely(run->shadow_left && run->shadow))
 		return run->shadow;
 
 	/* Pairs with smp_store_release() in kvmppc_tce_shadow_alloc() */
@@ -321,13 +351,20 @@ static __always_inline u64 *kvmppc_tce_shadow(struct kvmppc_tce_run *run)
 	return run->shadow;
 }
 
+static __always_inline void kvmppc_tce_move(struct kvmppc_tce_run *run,
+					    unsigned long n)
+{
+	run->idx += n;
+	if (run->shadow_left) {
+		run->shadow_left -= n;
+		if (run->shadow)
+			run->shadow += n;
+	}
+}
+
 static __always_inline void kvmppc_tce_next(struct kvmppc_tce_run *run)
 {
-	run->idx++;
-	if (run->shadow) {
-		run->shadow++;
-		run->shadow_left--;
-	}
+	kvmppc_tce_move(run, 1);
 }
 
 /*
@@ -390,6 +427,40 @@ kvmppc_tce_need_levels(struct kvmppc_tce_run *run,
 }
 
 /*
+ * Remember the memory around the page at @ua, which is in run->slot and @ref, for
+ * kvmppc_tce_map_span().
+ */
+static __always_inline void
+kvmppc_tce_keep_mem(struct kvmppc_tce_run *run, unsigned long ua,
+		    struct iommu_user_ref *ref)
+{
+	const unsigned long size = 1UL << run->stt->page_shift;
+	const unsigned long chunk_size = MM_IOMMU_CHUNK_SIZE << PAGE_SHIFT;
+	const struct kvm_memory_slot *slot = run->slot;
+	unsigned long slot_size = slot->npages << PAGE_SHIFT;
+	unsigned long chunk, first, end;
+	struct kvmppc_tce_mem *mem = &run->mem;
+
+	chunk = ua - (ua - ref->ua) % chunk_size;
+	first = max(slot->userspace_addr, chunk);
+	end = min3(slot->userspace_addr + slot_size, ref->ua + ref->size,
+		   chunk + chunk_size);
+
+	mem->to_user = slot->userspace_addr - (slot->base_gfn << PAGE_SHIFT);
+	if (end - first < size || mem->to_user & (size - 1))
+		return;
+
+	mem->base = first - mem->to_user;
+	mem->mask = size - 1;
+	if (!(slot->flags & KVM_MEM_READONLY))
+		mem->mask &= ~(u64)TCE_PCI_WRITE;
+	mem->page = mm_iommu_page(ref->mem, first);
+	mem->ref = ref;
+	/* The permissions of a TCE may stand in the low bits */
+	mem->limit = end - first - size + IOMMU_USER_PERM + 1;
+}
+
+/*
  * The page that @tce names, as the tables want it: its user address and what the
  * batch holds on its region, enough for all parts.
  */
@@ -421,6 +492,9 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 	if (unlikely(!iommu_user_reserve(ref, work,
 					 (run->end - run->idx - 1) * work)))
 		return H_TOO_HARD;
+
+	if (run->simple && run->end - run->idx > 1)
+		kvmppc_tce_keep_mem(run, *ua, ref);
 
 	*pref = ref;
 	return H_SUCCESS;
@@ -676,6 +750,142 @@ static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce,
 }
 
 /*
+ * Entries from run->idx on for which run->pos and run->shadow serve.  None before
+ * the first step, in a table of several parts, or one that a hypervisor keeps.
+ */
+static __always_inline unsigned long
+kvmppc_tce_span(const struct kvmppc_tce_run *run)
+{
+	if (!run->simple || !run->shadow_left || !run->pos[0].hw)
+		return 0;
+
+	return min3(run->end - run->idx, run->shadow_left, run->pos[0].left);
+}
+
+static __always_inline void kvmppc_tce_span_end(struct kvmppc_tce_run *run,
+						unsigned long n)
+{
+	iommu_user_move(&run->pos[0], n);
+	kvmppc_tce_move(run, n);
+}
+
+/*
+ * Install TCEs from @list for as long as each leads to run->mem, replacing what
+ * led nowhere or to the same region.  An entry where this ends is not changed;
+ * it is read, and checked, anew.
+ */
+static noinline __maybe_unused void
+kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list)
+{
+	const struct kvmppc_tce_mem mem = run->mem;
+	struct iommu_user_ref *ref = mem.ref;
+	u64 *user = run->pos[0].user;
+	__be64 *hw = run->pos[0].hw;
+	u64 *shadow = run->shadow;
+	const u64 first = ref->ua | IOMMU_USER_SET, size = ref->size;
+	unsigned long i, n, replaced = 0;
+
+	BUILD_BUG_ON(MM_IOMMU_HPA_DIRTY != TCE_PCI_WRITE);
+
+	n = min(kvmppc_tce_span(run), ref->credit);
+	for (i = 0; i < n; ++i) {
+		u64 tce = iommu_user_load(list + i);
+		unsigned long off = tce - mem.base;
+		u64 old, hpa, *page;
+
+		if ((tce & mem.mask) != TCE_PCI_READ || off >= mem.limit)
+			break;
+
+		page = mem.page + (off >> PAGE_SHIFT);
+		hpa = READ_ONCE(*page);
+		if (tce & ~hpa & MM_IOMMU_HPA_DIRTY)
+			WRITE_ONCE(*page, hpa | MM_IOMMU_HPA_DIRTY);
+
+		if (!iommu_user_trylock(user + i, &old))
+			break;
+		if (old) {
+			if (unlikely(old - first >= size)) {
+				iommu_user_unlock(user + i, old);
+				break;
+			}
+			replaced++;
+		}
+		iommu_user_store(hw + i,
+				 (hpa & PAGE_MASK) | (tce & ~PAGE_MASK));
+		WRITE_ONCE(shadow[i], tce);
+		iommu_user_unlock(user + i,
+				  ((tce & ~(u64)IOMMU_USER_PERM) + mem.to_user) |
+				  IOMMU_USER_SET);
+	}
+
+	ref->credit -= i;
+	ref->removed += replaced;
+	kvmppc_tce_span_end(run, i);
+}
+
+/*
+ * Make entries lead nowhere and read back as @tce, for as long as they lead to
+ * the region met last.  An entry where this ends is not changed.
+ */
+static noinline __maybe_unused void
+kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce)
+{
+	struct iommu_user_ref *ref = run->batch.cur;
+	u64 *user = run->pos[0].user;
+	__be64 *hw = run->pos[0].hw;
+	u64 *shadow = run->shadow;
+	const u64 first = ref->ua | IOMMU_USER_SET, size = ref->size;
+	unsigned long i, n = kvmppc_tce_span(run), removed = 0;
+
+	for (i = 0; shadow && i < n; ++i) {
+		u64 old;
+
+		/* As in kvmppc_tce_clear() */
+		if (!smp_load_acquire(&user[i]) && READ_ONCE(shadow[i]) == tce)
+			continue;
+
+		if (!iommu_user_trylock(user + i, &old))
+			break;
+		if (old) {
+			if (unlikely(old - first >= size)) {
+				iommu_user_unlock(user + i, old);
+				break;
+			}
+			removed++;
+			iommu_user_store(hw + i, 0);
+		}
+		WRITE_ONCE(shadow[i], tce);
+		iommu_user_unlock(user + i, 0);
+	}
+
+	/* Without a shadow, all TCEs are 0 */
+	for (; !shadow && !tce && i < n; ++i)
+		if (READ_ONCE(user[i]))
+			break;
+
+	ref->removed += removed;
+	kvmppc_tce_span_end(run, i);
+}
+
+/* Work entries that resemble the one before; @list as in kvmppc_tce_call */
+static __always_inline void kvmppc_tce_hurry(struct kvmppc_tce_run *run,
+					     const __be64 *list, u64 tce,
+					     const enum iommu_user_mode mode)
+{
+	if (!kvmppc_tce_span(run) || (list && !run->mem.limit))
+		return;
+
+	if (mode == IOMMU_USER_VIRT)
+		preempt_disable();
+	if (list)
+		kvmppc_tce_map_span(run, list);
+	else
+		kvmppc_tce_clear_span(run, tce);
+	if (mode == IOMMU_USER_VIRT)
+		preempt_enable();
+}
+
+/*
  * How many of @n entries a run may work at once: those that stand for
  * IOMMU_USER_PIECE hardware entries.  Virtual mode makes progress with any
  * entry; other tiers (0) leave large ones to it.
@@ -699,17 +909,52 @@ kvmppc_tce_piece(const struct kvmppc_tce_run *run, unsigned long n,
  * @liobn: LIOBN as the guest passed it
  * @ioba: bus address of the next entry, in bytes
  * @n: entries left
- * @list: their TCEs, or NULL when all are @tce
+ * @in_guest: their TCEs are in a list in guest memory, at
+ * @list_gpa: guest address; the rest of the list does not cross a 4K page
+ * @list: their TCEs, copied by the caller; NULL when all are @tce
  * @tce: see @list
+ * @no_list: set when the list is not in registered memory
  */
 struct kvmppc_tce_call {
 	struct kvm *kvm;
 	unsigned long liobn;
 	unsigned long ioba;
 	unsigned long n;
+	bool in_guest;
+	unsigned long list_gpa;
 	const __be64 *list;
 	u64 tce;
+	bool no_list;
 };
+
+/*
+ * The list of @call, as far as it is left.  Registered memory is pinned, and its
+ * pages go after a grace period of iommu_user_srcu only.
+ */
+static __always_inline long
+kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
+		const __be64 **list, const enum iommu_user_mode mode)
+{
+	struct iommu_user_ref *ref;
+	unsigned long ua;
+	u64 hpa;
+
+	*list = call->list;
+	if (!call->in_guest)
+		return H_SUCCESS;
+
+	call->no_list = true;
+	if (!kvmppc_tce_to_ua(run, call->list_gpa, sizeof(**list), &ua))
+		return H_TOO_HARD;
+	ref = iommu_user_ref(&run->batch, ua, sizeof(**list));
+	if (!ref || (mode == IOMMU_USER_REAL && !ref->mem->linear))
+		return H_TOO_HARD;
+
+	hpa = READ_ONCE(*mm_iommu_page(ref->mem, ua)) & PAGE_MASK;
+	*list = __va(hpa | (ua & ~PAGE_MASK));
+	call->no_list = false;
+	return H_SUCCESS;
+}
 
 /**
  * kvmppc_tce_put() - serve a hypercall that writes TCEs, or a piece of it
@@ -730,6 +975,7 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call,
 {
 	struct kvmppc_spapr_tce_table *stt;
 	struct kvmppc_tce_run run;
+	const __be64 *list;
 	unsigned long idx, n;
 	long ret;
 
@@ -750,20 +996,28 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call,
 		return H_TOO_HARD;
 	run.end = idx + n;
 
-	while (run.idx < run.end) {
-		u64 tce = call->list ? be64_to_cpu(READ_ONCE(*call->list)) :
-				       call->tce;
+	ret = kvmppc_tce_list(call, &run, &list, mode);
+	if (ret != H_SUCCESS)
+		return ret;
 
+	while (run.idx < run.end) {
+		u64 tce = call->tce;
+
+		if (list)
+			tce = iommu_user_load(list + (run.idx - idx));
 		ret = kvmppc_tce_step(&run, tce, mode);
 		if (unlikely(ret != H_SUCCESS))
 			break;
-		if (call->list)
-			call->list++;
+		kvmppc_tce_hurry(&run, list ? list + (run.idx - idx) : NULL,
+				 tce, mode);
 	}
 
 	kvmppc_tce_flush(&run, mode);
 
 	n = run.idx - idx;
+	if (call->list)
+		call->list += n;
+	call->list_gpa += n * sizeof(*list);
 	call->n -= n;
 	call->ioba += n << stt->page_shift;
 	return ret;

@@ -12,8 +12,8 @@
  *	| user address of the IOMMU page    | 0          | SET | LOCK |
  *	+-----------------------------------+------------+-----+------+
  *
- * in the CPU's byte order; 0 is an entry that leads nowhere.  Between the two
- * views and the @mapped count of the region behind the page (asm/mm_iommu.h)
+ * in the CPU's byte order; 0 is an entry that leads nowhere.  While LOCK is set
+ * the rest of the word says nothing.  Between the two views and the @mapped count of the region behind the page (asm/mm_iommu.h)
  * these rules hold:
  *
  *  - An entry is one thing.  Who changes it holds LOCK; the hardware word, the
@@ -152,7 +152,7 @@ static __always_inline void iommu_user_begin(struct iommu_user_batch *batch,
 	batch->hint = hint;
 	batch->nr = 0;
 	batch->cur = &batch->ref[0];
-	batch->cur->size = 0;
+	batch->ref[0] = (struct iommu_user_ref){};
 }
 
 static __always_inline bool iommu_user_ref_has(const struct iommu_user_ref *ref,
@@ -296,6 +296,41 @@ static __always_inline void iommu_user_kill(struct iommu_table *tbl,
 }
 
 /*
+ * Words
+ */
+
+/*
+ * Hardware words are big-endian.  The compiler makes nine instructions of a swap
+ * next to a volatile access; the C version is for the test in tools/testing/tce.
+ */
+static __always_inline void iommu_user_store(__be64 *hw, u64 tce)
+{
+#ifdef CONFIG_PPC64
+	asm volatile(STDX_BE " %1,%y0" : "=Z" (*hw) : "r" (tce));
+#else
+	WRITE_ONCE(*hw, cpu_to_be64(tce));
+#endif
+}
+
+/**
+ * iommu_user_load() - read a big-endian word, once
+ * @word: where a guest or a device may be writing
+ *
+ * Return: its value.
+ */
+static __always_inline u64 iommu_user_load(const __be64 *word)
+{
+#ifdef CONFIG_PPC64
+	u64 value;
+
+	asm volatile(LDX_BE " %0,%y1" : "=r" (value) : "Z" (*word));
+	return value;
+#else
+	return be64_to_cpu(READ_ONCE(*word));
+#endif
+}
+
+/*
  * Places
  */
 
@@ -312,8 +347,8 @@ static __always_inline __be64 *iommu_user_walk(const struct iommu_table *tbl,
 	shift = ilog2(tbl->it_level_size);
 	do {
 		/* Pairs with the cmpxchg() that publishes a zeroed level */
-		u64 tce = be64_to_cpu(READ_ONCE(view[(idx >> (level * shift)) &
-						     mask]));
+		u64 tce = iommu_user_load(&view[(idx >> (level * shift)) &
+						mask]);
 
 		if (!tce)
 			return NULL;
@@ -357,27 +392,49 @@ static __always_inline bool iommu_user_seek(struct iommu_user_pos *pos,
 	return pos->user;
 }
 
+/**
+ * iommu_user_move() - go on to a later entry of the same piece
+ * @pos: the place
+ * @n: entries, at most @pos->left
+ */
+static __always_inline void iommu_user_move(struct iommu_user_pos *pos,
+					    unsigned long n)
+{
+	pos->entry += n;
+	pos->left -= n;
+	if (pos->user)
+		pos->user += n;
+	if (pos->hw)
+		pos->hw += n;
+}
+
 static __always_inline void iommu_user_next(struct iommu_user_pos *pos)
 {
-	pos->entry++;
-	pos->left--;
-	if (pos->user)
-		pos->user++;
-	if (pos->hw)
-		pos->hw++;
+	iommu_user_move(pos, 1);
 }
 
 /*
  * Entries
  */
 
+/**
+ * iommu_user_trylock() - look once whether an entry can be locked, and do so
+ * @user: its user word
+ * @old: where to store what the entry leads to
+ *
+ * A locked word is overwritten by itself.  What the last writer stored comes
+ * before what this one stores, as the stores depend on the answer: for that no
+ * barrier is needed.  Who reads the hardware word has to add one.
+ *
+ * Context: preemption off.
+ * Return: true, and the entry is to be unlocked by iommu_user_unlock(); false
+ * when another CPU has locked it.
+ */
 static __always_inline bool iommu_user_trylock(u64 *user, u64 *old)
 {
-	u64 word = READ_ONCE(*user);
-
-	*old = word;
-	return !(word & IOMMU_USER_LOCK) &&
-	       cmpxchg_acquire(user, word, word | IOMMU_USER_LOCK) == word;
+	/* Pairs with the release in iommu_user_unlock() */
+	*old = xchg_relaxed(user, IOMMU_USER_LOCK);
+	return !(*old & IOMMU_USER_LOCK);
 }
 
 /**
@@ -394,10 +451,12 @@ static __always_inline bool iommu_user_lock(u64 *user, u64 *old, bool wait)
 {
 	unsigned int tries = IOMMU_USER_SPINS;
 
-	while (!iommu_user_trylock(user, old)) {
-		if (!wait && !--tries)
-			return false;
-		cpu_relax();
+	while (unlikely(!iommu_user_trylock(user, old))) {
+		do {
+			if (!wait && !--tries)
+				return false;
+			cpu_relax();
+		} while (READ_ONCE(*user) & IOMMU_USER_LOCK);
 	}
 	return true;
 }
@@ -427,7 +486,7 @@ static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
 	struct iommu_user_ref *ref;
 
 	if (likely(pos->hw)) {
-		WRITE_ONCE(*pos->hw, cpu_to_be64(tce));
+		iommu_user_store(pos->hw, tce);
 	} else {
 		int ret = iommu_user_exchange(pos->tbl, pos->entry, tce, NULL);
 

@@ -45,8 +45,11 @@
 #define MM_IOMMU_CHUNK_SHIFT	(PAGE_SHIFT - 3)
 #define MM_IOMMU_CHUNK_SIZE	BIT(MM_IOMMU_CHUNK_SHIFT)
 
-/* In an address of the page list: a device may have written to the page */
-#define MM_IOMMU_HPA_DIRTY	1UL
+/*
+ * In an address of the page list: a device may have written to the page.  The
+ * same bit as TCE_PCI_WRITE, so that they can be compared at once.
+ */
+#define MM_IOMMU_HPA_DIRTY	2UL
 
 /**
  * struct mm_iommu_table_group_mem_t - one region of preregistered memory
