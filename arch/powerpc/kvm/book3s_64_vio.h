@@ -974,7 +974,7 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call,
 					   const enum iommu_user_mode mode)
 {
 	struct kvmppc_spapr_tce_table *stt;
-	struct kvmppc_tce_run run;
+	struct kvmppc_tce_run run __uninitialized;
 	const __be64 *list;
 	unsigned long idx, n;
 	long ret;
