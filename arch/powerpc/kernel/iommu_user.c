@@ -17,6 +17,7 @@
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/smp.h>
 #include <linux/srcu.h>
 
 #include <asm/iommu_user.h>
@@ -439,6 +440,11 @@ void iommu_user_close(struct iommu_table *tbl)
 		return;
 
 	WRITE_ONCE(tbl->it_mm, NULL);
+	/*
+	 * A guest that leaves its CPU alone keeps a read section open, be it of
+	 * another VM.  Interrupt all of them.
+	 */
+	kick_all_cpus_sync();
 	/* Pairs with the read sections around hypercalls that saw it_mm set */
 	synchronize_srcu(&iommu_user_srcu);
 	iommu_user_clear(tbl, mm, tbl->it_offset, tbl->it_size);

@@ -460,32 +460,6 @@ static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 	}
 }
 
-/**
- * kvmppc_h_put_tce() - H_PUT_TCE
- * @vcpu: the calling virtual CPU
- * @liobn: LIOBN
- * @ioba: bus address, a multiple of the LIOBN's page size
- * @tce: guest address of a page and TCE_PCI_{READ,WRITE}; without permissions
- *	the entry leads nowhere and reads back as @tce
- *
- * Context: may sleep.
- * Return: as kvmppc_tce_put(); H_TOO_HARD means user space.
- */
-long kvmppc_h_put_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
-		      unsigned long ioba, unsigned long tce)
-{
-	struct kvmppc_tce_call call = {
-		.kvm = vcpu->kvm,
-		.liobn = liobn,
-		.ioba = ioba,
-		.n = 1,
-		.tce = tce,
-	};
-
-	return kvmppc_tce_virt(&call);
-}
-EXPORT_SYMBOL_GPL(kvmppc_h_put_tce);
-
 /* Work a call on a copy of its list, which is not in registered memory */
 static long kvmppc_tce_virt_copy(struct kvmppc_tce_call *call)
 {
@@ -510,6 +484,39 @@ static long kvmppc_tce_virt_copy(struct kvmppc_tce_call *call)
 	return ret;
 }
 
+static long kvmppc_tce_virt_call(struct kvm_vcpu *vcpu, unsigned long req,
+				 unsigned long liobn, unsigned long ioba,
+				 unsigned long arg, unsigned long n)
+{
+	struct kvmppc_tce_call call;
+	long ret;
+
+	ret = kvmppc_tce_args(&call, vcpu->kvm, req, liobn, ioba, arg, n);
+	if (ret == H_SUCCESS)
+		ret = kvmppc_tce_virt(&call);
+	if (ret == H_TOO_HARD && call.no_list)
+		ret = kvmppc_tce_virt_copy(&call);
+	return ret;
+}
+
+/**
+ * kvmppc_h_put_tce() - H_PUT_TCE
+ * @vcpu: the calling virtual CPU
+ * @liobn: LIOBN
+ * @ioba: bus address, a multiple of the LIOBN's page size
+ * @tce: guest address of a page and TCE_PCI_{READ,WRITE}; without permissions
+ *	the entry leads nowhere and reads back as @tce
+ *
+ * Context: may sleep.
+ * Return: as kvmppc_tce_put(); H_TOO_HARD means user space.
+ */
+long kvmppc_h_put_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+		      unsigned long ioba, unsigned long tce)
+{
+	return kvmppc_tce_virt_call(vcpu, H_PUT_TCE, liobn, ioba, tce, 1);
+}
+EXPORT_SYMBOL_GPL(kvmppc_h_put_tce);
+
 /**
  * kvmppc_h_put_tce_indirect() - H_PUT_TCE_INDIRECT
  * @vcpu: the calling virtual CPU
@@ -527,23 +534,8 @@ long kvmppc_h_put_tce_indirect(struct kvm_vcpu *vcpu, unsigned long liobn,
 			       unsigned long ioba, unsigned long tce_list,
 			       unsigned long npages)
 {
-	struct kvmppc_tce_call call = {
-		.kvm = vcpu->kvm,
-		.liobn = liobn,
-		.ioba = ioba,
-		.n = npages,
-		.in_guest = true,
-		.list_gpa = tce_list,
-	};
-	long ret;
-
-	if (npages > KVMPPC_TCE_LIST_MAX || tce_list & (SZ_4K - 1))
-		return H_PARAMETER;
-
-	ret = kvmppc_tce_virt(&call);
-	if (ret == H_TOO_HARD && call.no_list)
-		ret = kvmppc_tce_virt_copy(&call);
-	return ret;
+	return kvmppc_tce_virt_call(vcpu, H_PUT_TCE_INDIRECT, liobn, ioba,
+				    tce_list, npages);
 }
 EXPORT_SYMBOL_GPL(kvmppc_h_put_tce_indirect);
 
@@ -562,18 +554,8 @@ long kvmppc_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 			unsigned long ioba, unsigned long tce_value,
 			unsigned long npages)
 {
-	struct kvmppc_tce_call call = {
-		.kvm = vcpu->kvm,
-		.liobn = liobn,
-		.ioba = ioba,
-		.n = npages,
-		.tce = tce_value,
-	};
-
-	if (tce_value & IOMMU_USER_PERM)
-		return H_PARAMETER;
-
-	return kvmppc_tce_virt(&call);
+	return kvmppc_tce_virt_call(vcpu, H_STUFF_TCE, liobn, ioba, tce_value,
+				    npages);
 }
 EXPORT_SYMBOL_GPL(kvmppc_h_stuff_tce);
 

@@ -48,6 +48,8 @@
 
 #include <asm/hvcall.h>
 #include <asm/iommu_user.h>
+#include <asm/kvm_book3s.h>
+#include <asm/kvm_ppc.h>
 
 #define TCES_PER_PAGE		(PAGE_SIZE / sizeof(u64))
 
@@ -218,12 +220,13 @@ kvmppc_tce_entry(const struct kvmppc_spapr_tce_table *stt,
 
 /*
  * Prepare a run over entries [@idx, @idx + @n).  H_TOO_HARD when a table is not
- * to be changed from here: its window was removed, or a v1 container pins its
- * pages one by one.
+ * to be changed from here: its window was removed, a v1 container pins its
+ * pages one by one, or this mode cannot.
  */
-static __always_inline long kvmppc_tce_begin(struct kvmppc_tce_run *run,
-					     struct kvmppc_spapr_tce_table *stt,
-					     unsigned long idx, unsigned long n)
+static __always_inline long
+kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
+		 unsigned long idx, unsigned long n,
+		 const enum iommu_user_mode mode)
 {
 	struct kvmppc_spapr_tce_iommu_table *stit;
 	struct list_head *at;
@@ -247,6 +250,8 @@ static __always_inline long kvmppc_tce_begin(struct kvmppc_tce_run *run,
 			return H_TOO_HARD;
 		if (stit->tbl->it_pinned ||
 		    READ_ONCE(stit->tbl->it_mm) != stt->kvm->mm)
+			return H_TOO_HARD;
+		if (!iommu_user_can(stit->tbl, n, mode))
 			return H_TOO_HARD;
 
 		shift |= kvmppc_tce_parts_shift(stt, stit->tbl);
@@ -927,6 +932,49 @@ struct kvmppc_tce_call {
 	bool no_list;
 };
 
+/**
+ * kvmppc_tce_args() - make a call of a hypercall's arguments
+ * @call: where to store it
+ * @kvm: the VM
+ * @req: H_PUT_TCE, H_PUT_TCE_INDIRECT or H_STUFF_TCE
+ * @liobn: first argument, and so on
+ * @ioba: bus address of the first entry, in bytes
+ * @arg: a TCE, the guest address of a list, or what clear entries read back as
+ * @n: entries; not used by H_PUT_TCE
+ *
+ * Return: H_SUCCESS; H_PARAMETER (PAPR 14.5.4.2): a list that is longer than 4K
+ * or not aligned to it, permissions in the value of H_STUFF_TCE.
+ */
+static __always_inline long kvmppc_tce_args(struct kvmppc_tce_call *call,
+					    struct kvm *kvm, unsigned long req,
+					    unsigned long liobn,
+					    unsigned long ioba,
+					    unsigned long arg, unsigned long n)
+{
+	*call = (struct kvmppc_tce_call) {
+		.kvm = kvm,
+		.liobn = liobn,
+		.ioba = ioba,
+		.n = n,
+	};
+
+	switch (req) {
+	case H_PUT_TCE:
+		call->tce = arg;
+		call->n = 1;
+		return H_SUCCESS;
+	case H_STUFF_TCE:
+		call->tce = arg;
+		return arg & IOMMU_USER_PERM ? H_PARAMETER : H_SUCCESS;
+	default:
+		call->in_guest = true;
+		call->list_gpa = arg;
+		if (n > KVMPPC_TCE_LIST_MAX || arg & (SZ_4K - 1))
+			return H_PARAMETER;
+		return H_SUCCESS;
+	}
+}
+
 /*
  * The list of @call, as far as it is left.  Registered memory is pinned, and its
  * pages go after a grace period of iommu_user_srcu only.
@@ -987,7 +1035,7 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call,
 	if (ret != H_SUCCESS)
 		return ret;
 
-	ret = kvmppc_tce_begin(&run, stt, idx, call->n);
+	ret = kvmppc_tce_begin(&run, stt, idx, call->n, mode);
 	if (ret != H_SUCCESS)
 		return ret;
 
@@ -1051,6 +1099,90 @@ static __always_inline long kvmppc_tce_get(struct kvm *kvm, unsigned long liobn,
 	page = READ_ONCE(stt->pages[idx / TCES_PER_PAGE]);
 	*tce = page ? READ_ONCE(page[idx % TCES_PER_PAGE]) : 0;
 	return H_SUCCESS;
+}
+
+/*
+ * Guest context: what the tiers before virtual mode share
+ */
+
+/* Nothing but bare metal is left in real mode, where no function may be called */
+static __always_inline unsigned long
+kvmppc_tce_gpr(struct kvm_vcpu *vcpu, int num, const enum iommu_user_mode mode)
+{
+	if (mode == IOMMU_USER_REAL)
+		return vcpu->arch.regs.gpr[num];
+	return kvmppc_get_gpr(vcpu, num);
+}
+
+static __always_inline void
+kvmppc_tce_set_gpr(struct kvm_vcpu *vcpu, int num, unsigned long value,
+		   const enum iommu_user_mode mode)
+{
+	if (mode == IOMMU_USER_REAL)
+		vcpu->arch.regs.gpr[num] = value;
+	else
+		kvmppc_set_gpr(vcpu, num, value);
+}
+
+/* Serve a TCE hypercall; for the arguments see kvmppc_tce_args() */
+static __always_inline long
+kvmppc_tce_guest_call(struct kvm_vcpu *vcpu, unsigned long req,
+		      unsigned long liobn, unsigned long ioba,
+		      unsigned long arg, unsigned long n,
+		      const enum iommu_user_mode mode)
+{
+	struct kvmppc_tce_call call;
+	u64 tce;
+	long ret;
+
+	if (req == H_GET_TCE) {
+		ret = kvmppc_tce_get(vcpu->kvm, liobn, ioba, &tce);
+		if (ret == H_SUCCESS)
+			kvmppc_tce_set_gpr(vcpu, 4, tce, mode);
+		return ret;
+	}
+
+	ret = kvmppc_tce_args(&call, vcpu->kvm, req, liobn, ioba, arg, n);
+	return ret == H_SUCCESS ? kvmppc_tce_put(&call, mode) : ret;
+}
+
+/*
+ * Serve the hypercall that @vcpu exited for by @serve, if it is one of ours and
+ * @tier is on.  True when it is done, and the answer is in GPR3.
+ */
+static __always_inline bool
+kvmppc_tce_guest_hcall(struct kvm_vcpu *vcpu, unsigned int tier,
+		       long (*serve)(struct kvm_vcpu *vcpu, unsigned long req,
+				     unsigned long liobn, unsigned long ioba,
+				     unsigned long arg, unsigned long n),
+		       const enum iommu_user_mode mode)
+{
+	unsigned long req = kvmppc_tce_gpr(vcpu, 3, mode);
+	long ret;
+
+	switch (req) {
+	case H_GET_TCE:
+	case H_PUT_TCE:
+	case H_PUT_TCE_INDIRECT:
+	case H_STUFF_TCE:
+		break;
+	default:
+		return false;
+	}
+
+	if (!(READ_ONCE(kvmppc_tce_tiers) & tier) ||
+	    !test_bit(req / 4, vcpu->kvm->arch.enabled_hcalls))
+		return false;
+
+	ret = serve(vcpu, req, kvmppc_tce_gpr(vcpu, 4, mode),
+		    kvmppc_tce_gpr(vcpu, 5, mode),
+		    kvmppc_tce_gpr(vcpu, 6, mode),
+		    kvmppc_tce_gpr(vcpu, 7, mode));
+	if (ret == H_TOO_HARD)
+		return false;
+
+	kvmppc_tce_set_gpr(vcpu, 3, ret, mode);
+	return true;
 }
 
 #endif /* POWERPC_KVM_BOOK3S_64_VIO_H */

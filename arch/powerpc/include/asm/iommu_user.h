@@ -72,6 +72,9 @@ enum iommu_user_mode {
 
 #define IOMMU_USER_PERM		(TCE_PCI_READ | TCE_PCI_WRITE)
 
+/* Entries of a hypervisor's table worked with interrupts off */
+#define IOMMU_USER_FOREIGN	16UL
+
 /* How often a tier that may give up looks at a locked entry */
 #define IOMMU_USER_SPINS	64
 
@@ -277,8 +280,32 @@ static __always_inline void iommu_user_put(struct iommu_user_batch *batch)
 }
 
 /**
- * iommu_user_kill() - invalidate what the hardware cached of a run of entries
+ * iommu_user_can() - can a table be changed in some mode
  * @tbl: table
+ * @pages: entries that are to change
+ * @mode: where that is to be done
+ *
+ * A table that a hypervisor keeps costs a call of it per entry.
+ *
+ * Return: true, or false when it has to be done in virtual mode.
+ */
+static __always_inline bool iommu_user_can(const struct iommu_table *tbl,
+					   unsigned long pages,
+					   const enum iommu_user_mode mode)
+{
+	switch (mode) {
+	case IOMMU_USER_REAL:
+		return tbl->it_base && tbl->it_ops->tce_kill_rm;
+	case IOMMU_USER_EARLY:
+		return tbl->it_base || pages <= IOMMU_USER_FOREIGN;
+	default:
+		return true;
+	}
+}
+
+/**
+ * iommu_user_kill() - invalidate what the hardware cached of a run of entries
+ * @tbl: table; iommu_user_can() it
  * @entry: first entry, counted from bus address 0
  * @pages: entries
  * @mode: where this runs
@@ -291,7 +318,9 @@ static __always_inline void iommu_user_kill(struct iommu_table *tbl,
 	/* The hardware must not fetch again what was there before */
 	mb();
 
-	if (tbl->it_ops->tce_kill)
+	if (mode == IOMMU_USER_REAL)
+		tbl->it_ops->tce_kill_rm(tbl, entry, pages);
+	else if (tbl->it_ops->tce_kill)
 		tbl->it_ops->tce_kill(tbl, entry, pages);
 }
 
@@ -485,7 +514,7 @@ static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
 {
 	struct iommu_user_ref *ref;
 
-	if (likely(pos->hw)) {
+	if (mode == IOMMU_USER_REAL || likely(pos->hw)) {
 		iommu_user_store(pos->hw, tce);
 	} else {
 		int ret = iommu_user_exchange(pos->tbl, pos->entry, tce, NULL);

@@ -99,6 +99,31 @@ struct mm_iommu_regions {
 
 extern struct srcu_struct iommu_user_srcu;
 
+/**
+ * iommu_user_enter_guest() - let guest context read regions and tables
+ *
+ * Context: before guest entry, where RCU still watches.
+ * Return: what iommu_user_exit_guest() wants.
+ */
+static inline int iommu_user_enter_guest(void)
+{
+	if (!IS_ENABLED(CONFIG_SPAPR_TCE_IOMMU))
+		return 0;
+	return srcu_read_lock(&iommu_user_srcu);
+}
+
+/**
+ * iommu_user_exit_guest() - end what iommu_user_enter_guest() began
+ * @idx: what that returned
+ *
+ * Context: after all threads that entered with it have left the guest.
+ */
+static inline void iommu_user_exit_guest(int idx)
+{
+	if (IS_ENABLED(CONFIG_SPAPR_TCE_IOMMU))
+		srcu_read_unlock(&iommu_user_srcu, idx);
+}
+
 bool mm_iommu_preregistered(struct mm_struct *mm);
 long mm_iommu_new(struct mm_struct *mm, unsigned long ua, unsigned long entries,
 		  struct mm_iommu_table_group_mem_t **pmem);

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The early instance of the TCE hypercalls' engine (book3s_64_vio.h), for a CPU
+ * that has just left a guest, with kernel mappings on:
+ *
+ *  - in a partial exit of a radix guest on a radix host: most registers are the
+ *    guest's still, and the CPU goes straight back into it;
+ *
+ *  - in an early exit, before the run loop is left: everything is the host's
+ *    again.  This is all that a nested host has.
+ *
+ * Interrupts are off and RCU does not watch.  A call changes up to
+ * IOMMU_USER_PIECE hardware entries, or IOMMU_USER_FOREIGN where that takes a
+ * hypercall each; it neither allocates nor sleeps.  kvm->srcu and
+ * iommu_user_srcu are held by who entered the guest.
+ *
+ * In a partial exit a fault is fatal, so the Makefile turns all instrumentation
+ * off for this file.
+ */
+
+#include <linux/kvm_host.h>
+
+#include "book3s_64_vio.h"
+
+static long kvmppc_early_tce_call(struct kvm_vcpu *vcpu, unsigned long req,
+				  unsigned long liobn, unsigned long ioba,
+				  unsigned long arg, unsigned long n)
+{
+	return kvmppc_tce_guest_call(vcpu, req, liobn, ioba, arg, n,
+				     IOMMU_USER_EARLY);
+}
+
+/**
+ * kvmppc_partial_tce_hcall() - serve a TCE hypercall in a partial exit
+ * @vcpu: the calling virtual CPU; on success its GPR3 is the answer
+ *
+ * Context: interrupts off, MMU on, registers of the guest.
+ * Return: true when the hypercall is done.
+ */
+bool kvmppc_partial_tce_hcall(struct kvm_vcpu *vcpu)
+{
+	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_PARTIAL,
+				      kvmppc_early_tce_call, IOMMU_USER_EARLY);
+}
+
+/**
+ * kvmppc_early_tce_hcall() - serve a TCE hypercall in an early exit
+ * @vcpu: the calling virtual CPU; on success its GPR3 is the answer
+ *
+ * Context: interrupts off.
+ * Return: true when the hypercall is done.
+ */
+bool kvmppc_early_tce_hcall(struct kvm_vcpu *vcpu)
+{
+	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_EARLY,
+				      kvmppc_early_tce_call, IOMMU_USER_EARLY);
+}
+EXPORT_SYMBOL_GPL(kvmppc_early_tce_hcall);

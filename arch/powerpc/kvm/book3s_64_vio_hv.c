@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The real-mode instance of the TCE hypercalls' engine (book3s_64_vio.h), for a
+ * CPU that has left a guest with the MMU off: POWER8, from hcall_real_table, and
+ * POWER9 or later where guest or host use a hash page table.
+ *
+ * What is different here:
+ *
+ *  - This is part of vmlinux, also when KVM is a module, and nothing that is
+ *    called from here may lie elsewhere.  lab/realmode checks it in what the
+ *    compiler made.
+ *
+ *  - An address of the linear map works, as the CPU ignores its topmost bits;
+ *    one of vmalloc() does not.  LIOBNs, their shadows, bindings, memslots,
+ *    tables and regions are allocated so that they can be read here; where a
+ *    region is too large for that, it says so.
+ *
+ *  - A fault, and so a trace point, a probe or a sanitizer, is the end of the
+ *    host.  The Makefile turns all instrumentation off for this file.
+ *
+ *  - Interrupts are off.  A call changes up to IOMMU_USER_PIECE hardware
+ *    entries; it neither allocates nor waits for long.  What is too hard goes on
+ *    to virtual mode, which does the whole call again.
+ *
+ * kvm->srcu and iommu_user_srcu are held by the task that entered the guest.
+ */
+
+#include <linux/kvm_host.h>
+
+#include "book3s_64_vio.h"
+
+/* Bits of KVMPPC_TCE_TIER_*; a parameter of the module kvm-hv */
+unsigned int kvmppc_tce_tiers = KVMPPC_TCE_TIERS;
+EXPORT_SYMBOL_GPL(kvmppc_tce_tiers);
+
+static long kvmppc_rm_tce_call(struct kvm_vcpu *vcpu, unsigned long req,
+			       unsigned long liobn, unsigned long ioba,
+			       unsigned long arg, unsigned long n)
+{
+	return kvmppc_tce_guest_call(vcpu, req, liobn, ioba, arg, n,
+				     IOMMU_USER_REAL);
+}
+
+/**
+ * kvmppc_rm_h_put_tce() - H_PUT_TCE, from hcall_real_table
+ * @vcpu: the calling virtual CPU
+ * @liobn: LIOBN
+ * @ioba: bus address of the entry
+ * @tce: TCE
+ *
+ * Context: real mode.
+ * Return: as kvmppc_tce_put(); H_TOO_HARD means virtual mode.
+ */
+long kvmppc_rm_h_put_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+			 unsigned long ioba, unsigned long tce)
+{
+	if (!(kvmppc_tce_tiers & KVMPPC_TCE_TIER_REAL))
+		return H_TOO_HARD;
+
+	return kvmppc_rm_tce_call(vcpu, H_PUT_TCE, liobn, ioba, tce, 1);
+}
+
+/**
+ * kvmppc_rm_h_put_tce_indirect() - H_PUT_TCE_INDIRECT, from hcall_real_table
+ * @vcpu: the calling virtual CPU
+ * @liobn: LIOBN
+ * @ioba: bus address of the first entry
+ * @tce_list: guest address of the list of TCEs
+ * @npages: entries
+ *
+ * Context: real mode.
+ * Return: as kvmppc_tce_put(); H_TOO_HARD means virtual mode.
+ */
+long kvmppc_rm_h_put_tce_indirect(struct kvm_vcpu *vcpu, unsigned long liobn,
+				  unsigned long ioba, unsigned long tce_list,
+				  unsigned long npages)
+{
+	if (!(kvmppc_tce_tiers & KVMPPC_TCE_TIER_REAL))
+		return H_TOO_HARD;
+
+	return kvmppc_rm_tce_call(vcpu, H_PUT_TCE_INDIRECT, liobn, ioba,
+				  tce_list, npages);
+}
+
+/**
+ * kvmppc_rm_h_stuff_tce() - H_STUFF_TCE, from hcall_real_table
+ * @vcpu: the calling virtual CPU
+ * @liobn: LIOBN
+ * @ioba: bus address of the first entry
+ * @tce_value: what the entries shall read back as
+ * @npages: entries
+ *
+ * Context: real mode.
+ * Return: as kvmppc_tce_put(); H_TOO_HARD means virtual mode.
+ */
+long kvmppc_rm_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+			   unsigned long ioba, unsigned long tce_value,
+			   unsigned long npages)
+{
+	if (!(kvmppc_tce_tiers & KVMPPC_TCE_TIER_REAL))
+		return H_TOO_HARD;
+
+	return kvmppc_rm_tce_call(vcpu, H_STUFF_TCE, liobn, ioba, tce_value,
+				  npages);
+}
+
+/**
+ * kvmppc_rm_h_get_tce() - H_GET_TCE, from hcall_real_table
+ * @vcpu: the calling virtual CPU; on success its GPR4 is the TCE
+ * @liobn: LIOBN
+ * @ioba: bus address of the entry
+ *
+ * Context: real mode.
+ * Return: as kvmppc_tce_get(); H_TOO_HARD means virtual mode.
+ */
+long kvmppc_rm_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
+			 unsigned long ioba)
+{
+	if (!(kvmppc_tce_tiers & KVMPPC_TCE_TIER_REAL))
+		return H_TOO_HARD;
+
+	return kvmppc_rm_tce_call(vcpu, H_GET_TCE, liobn, ioba, 0, 1);
+}
+
+/**
+ * kvmppc_rm_tce_hcall() - serve a TCE hypercall in a partial exit
+ * @vcpu: the calling virtual CPU; on success its GPR3 is the answer
+ *
+ * Context: real mode.
+ * Return: true when the hypercall is done.
+ */
+bool kvmppc_rm_tce_hcall(struct kvm_vcpu *vcpu)
+{
+	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_PARTIAL,
+				      kvmppc_rm_tce_call, IOMMU_USER_REAL);
+}
