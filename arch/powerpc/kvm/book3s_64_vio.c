@@ -40,6 +40,7 @@
 #include <asm/kvm_book3s.h>
 #include <asm/kvm_ppc.h>
 
+#define KVMPPC_TCE_MODE	IOMMU_USER_VIRT
 #include "book3s_64_vio.h"
 
 /*
@@ -73,17 +74,32 @@ static bool kvmppc_tce_end_owners(struct kvmppc_spapr_tce_iommu_table *stit,
 	return list_empty(&stit->owners);
 }
 
+/* After a change of stt->iommu_tables */
+static void kvmppc_tce_note_only(struct kvmppc_spapr_tce_table *stt)
+{
+	struct kvmppc_spapr_tce_iommu_table *only = NULL;
+
+	if (list_is_singular(&stt->iommu_tables))
+		only = list_first_entry(&stt->iommu_tables,
+					struct kvmppc_spapr_tce_iommu_table,
+					next);
+
+	/* Pairs with READ_ONCE() in kvmppc_tce_only_table() */
+	smp_store_release(&stt->only, only);
+}
+
 /*
  * Take a binding off its LIOBN.  Hypercalls may go on reading it, and through
  * its next pointer the bindings behind it, until kvmppc_tce_free_bindings().
  */
-static void kvmppc_tce_unlink(struct kvm *kvm,
+static void kvmppc_tce_unlink(struct kvmppc_spapr_tce_table *stt,
 			      struct kvmppc_spapr_tce_iommu_table *stit,
 			      struct hlist_head *dead)
 {
-	lockdep_assert_held(&kvm->arch.spapr_tce_lock);
+	lockdep_assert_held(&stt->kvm->arch.spapr_tce_lock);
 
 	list_del_rcu(&stit->next);
+	kvmppc_tce_note_only(stt);
 	hlist_add_head(&stit->dead, dead);
 }
 
@@ -125,7 +141,7 @@ void kvm_spapr_tce_release_iommu_group(struct kvm *kvm, struct iommu_group *grp)
 	list_for_each_entry(stt, &kvm->arch.spapr_tce_tables, list) {
 		list_for_each_entry_safe(stit, tmp, &stt->iommu_tables, next) {
 			if (kvmppc_tce_end_owners(stit, grp))
-				kvmppc_tce_unlink(kvm, stit, &dead);
+				kvmppc_tce_unlink(stt, stit, &dead);
 		}
 	}
 	kvmppc_tce_free_bindings(kvm, &dead);
@@ -133,8 +149,7 @@ void kvm_spapr_tce_release_iommu_group(struct kvm *kvm, struct iommu_group *grp)
 }
 
 /* Let go of tables whose window was removed since they were bound */
-static void kvmppc_tce_prune(struct kvm *kvm,
-			     struct kvmppc_spapr_tce_table *stt,
+static void kvmppc_tce_prune(struct kvmppc_spapr_tce_table *stt,
 			     struct hlist_head *dead)
 {
 	struct kvmppc_spapr_tce_iommu_table *stit, *tmp;
@@ -143,7 +158,7 @@ static void kvmppc_tce_prune(struct kvm *kvm,
 		if (READ_ONCE(stit->tbl->it_mm))
 			continue;
 		kvmppc_tce_end_owners(stit, NULL);
-		kvmppc_tce_unlink(kvm, stit, dead);
+		kvmppc_tce_unlink(stt, stit, dead);
 	}
 }
 
@@ -181,11 +196,13 @@ static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
 		goto err_owner;
 
 	stit->tbl = tbl;
+	stit->one = kvmppc_tce_one_modes(stt, tbl);
 	INIT_LIST_HEAD(&stit->owners);
 	list_add_tail(&owner->next, &stit->owners);
 
 	/* Pairs with the dependent reads in kvmppc_tce_begin() */
 	list_add_tail_rcu(&stit->next, &stt->iommu_tables);
+	kvmppc_tce_note_only(stt);
 	return 0;
 
 err_owner:
@@ -230,7 +247,7 @@ long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
 	if (list_entry_is_head(stt, &kvm->arch.spapr_tce_tables, list))
 		goto out_unlock;
 
-	kvmppc_tce_prune(kvm, stt, &dead);
+	kvmppc_tce_prune(stt, &dead);
 
 	tbl = iommu_user_table_get(grp, kvm->mm, stt->page_shift, stt->offset,
 				   stt->size);
@@ -343,7 +360,7 @@ static int kvm_spapr_tce_release(struct inode *inode, struct file *filp)
 	hlist_del_rcu(&stt->hash);
 	list_for_each_entry_safe(stit, tmp, &stt->iommu_tables, next) {
 		kvmppc_tce_end_owners(stit, NULL);
-		kvmppc_tce_unlink(kvm, stit, &dead);
+		kvmppc_tce_unlink(stt, stit, &dead);
 	}
 	mutex_unlock(&kvm->arch.spapr_tce_lock);
 
@@ -448,7 +465,7 @@ static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 	for (;;) {
 		vm = srcu_read_lock(&kvm->srcu);
 		user = srcu_read_lock(&iommu_user_srcu);
-		ret = kvmppc_tce_put(call, IOMMU_USER_VIRT);
+		ret = kvmppc_tce_put(call);
 		srcu_read_unlock(&iommu_user_srcu, user);
 		srcu_read_unlock(&kvm->srcu, vm);
 
@@ -489,7 +506,18 @@ static long kvmppc_tce_virt_call(struct kvm_vcpu *vcpu, unsigned long req,
 				 unsigned long arg, unsigned long n)
 {
 	struct kvmppc_tce_call call;
+	int vm, user;
 	long ret;
+
+	if (kvmppc_tce_is_one(req, arg, n)) {
+		vm = srcu_read_lock(&vcpu->kvm->srcu);
+		user = srcu_read_lock(&iommu_user_srcu);
+		ret = kvmppc_tce_put_one(vcpu->kvm, liobn, ioba, arg, true);
+		srcu_read_unlock(&iommu_user_srcu, user);
+		srcu_read_unlock(&vcpu->kvm->srcu, vm);
+		if (ret != H_TOO_HARD)
+			return ret;
+	}
 
 	ret = kvmppc_tce_args(&call, vcpu->kvm, req, liobn, ioba, arg, n);
 	if (ret == H_SUCCESS)

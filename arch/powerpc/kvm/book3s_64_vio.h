@@ -41,7 +41,10 @@
 #ifndef POWERPC_KVM_BOOK3S_64_VIO_H
 #define POWERPC_KVM_BOOK3S_64_VIO_H
 
-#include <linux/hash.h>
+#ifndef KVMPPC_TCE_MODE
+#error "Who includes this says by KVMPPC_TCE_MODE where its code runs"
+#endif
+
 #include <linux/kvm_host.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -76,12 +79,14 @@ struct kvmppc_tce_owner {
  * struct kvmppc_spapr_tce_iommu_table - a LIOBN's binding to a hardware table
  * @next: in kvmppc_spapr_tce_table::iommu_tables
  * @tbl: the table; a reference is held
+ * @one: modes, as bits, in which kvmppc_tce_put_one() serves
  * @owners: the groups that share the binding, under kvm->arch.spapr_tce_lock
  * @dead: links bindings that were unlinked, until they are freed
  */
 struct kvmppc_spapr_tce_iommu_table {
 	struct list_head next;
 	struct iommu_table *tbl;
+	unsigned int one;
 	struct list_head owners;
 	struct hlist_node dead;
 };
@@ -98,6 +103,7 @@ struct kvmppc_spapr_tce_iommu_table {
  * @hint: where the last region was found, see mm_iommu_find()
  * @iommu_tables: bindings; changed under kvm->arch.spapr_tce_lock, read under
  *	SRCU
+ * @only: the binding, if there is just one; goes with @iommu_tables
  * @alloc_lock: serializes the allocation of shadow pages
  * @pages: the shadow; NULL where all TCEs are 0.  A page once there stays.
  */
@@ -111,6 +117,7 @@ struct kvmppc_spapr_tce_table {
 	u64 size;
 	u32 hint;
 	struct list_head iommu_tables;
+	struct kvmppc_spapr_tce_iommu_table *only;
 	struct mutex alloc_lock; /* shadow pages */
 	u64 *pages[];
 };
@@ -168,8 +175,9 @@ struct kvmppc_tce_run {
 static __always_inline struct hlist_head *kvmppc_tce_bucket(struct kvm *kvm,
 							    unsigned long liobn)
 {
-	return &kvm->arch.spapr_tce_hash[hash_32(liobn,
-						 KVMPPC_TCE_HASH_BITS)];
+	/* VMMs number LIOBNs by host bridge (x 256) and window */
+	return &kvm->arch.spapr_tce_hash[(liobn ^ liobn >> 8) %
+					 KVMPPC_TCE_BUCKETS];
 }
 
 static __always_inline struct kvmppc_spapr_tce_table *
@@ -225,8 +233,7 @@ kvmppc_tce_entry(const struct kvmppc_spapr_tce_table *stt,
  */
 static __always_inline long
 kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
-		 unsigned long idx, unsigned long n,
-		 const enum iommu_user_mode mode)
+		 unsigned long idx, unsigned long n)
 {
 	struct kvmppc_spapr_tce_iommu_table *stit;
 	struct list_head *at;
@@ -251,7 +258,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
 		if (stit->tbl->it_pinned ||
 		    READ_ONCE(stit->tbl->it_mm) != stt->kvm->mm)
 			return H_TOO_HARD;
-		if (!iommu_user_can(stit->tbl, n, mode))
+		if (!iommu_user_can(stit->tbl, n, KVMPPC_TCE_MODE))
 			return H_TOO_HARD;
 
 		shift |= kvmppc_tce_parts_shift(stt, stit->tbl);
@@ -285,8 +292,7 @@ kvmppc_tce_work(const struct kvmppc_tce_run *run)
 }
 
 /* Put what was done into force, and let go of what was replaced */
-static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run,
-					     const enum iommu_user_mode mode)
+static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run)
 {
 	unsigned long n = run->idx - run->first;
 	unsigned int t;
@@ -297,7 +303,7 @@ static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run,
 		iommu_user_kill(tbl,
 				kvmppc_tce_entry(run->stt, tbl, run->first),
 				n << kvmppc_tce_parts_shift(run->stt, tbl),
-				mode);
+				KVMPPC_TCE_MODE);
 	}
 
 	if (run->nr)
@@ -306,35 +312,59 @@ static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run,
 	run->first = run->idx;
 }
 
+static noinline __maybe_unused struct kvm_memory_slot *
+kvmppc_tce_search_slot(struct kvm_memslots *slots, gfn_t gfn)
+{
+	return __gfn_to_memslot(slots, gfn);
+}
+
+/* The memslot of @gfn, most often the one met last; NULL if not and no @search */
+static __always_inline struct kvm_memory_slot *
+kvmppc_tce_slot(struct kvm *kvm, gfn_t gfn, const bool search)
+{
+	/* kvm->srcu is held, but lockdep cannot be asked everywhere */
+	struct kvm_memslots *slots = rcu_dereference_raw(kvm->memslots[0]);
+	struct kvm_memory_slot *slot;
+
+	slot = (void *)atomic_long_read(&slots->last_used_slot);
+	if (likely(slot && gfn - slot->base_gfn < slot->npages))
+		return slot;
+
+	return search ? kvmppc_tce_search_slot(slots, gfn) : NULL;
+}
+
 /*
  * User address of the page that @tce names.  All of it has to be in one memslot
- * that the guest has, and may write to if the device shall.
+ * that the guest has, and may write to if the device shall.  @last is the memslot
+ * met last, or NULL; for @search see kvmppc_tce_slot().
  */
-static __always_inline bool kvmppc_tce_to_ua(struct kvmppc_tce_run *run,
+static __always_inline bool kvmppc_tce_to_ua(struct kvm *kvm,
+					     struct kvm_memory_slot **last,
 					     u64 tce, unsigned long size,
-					     unsigned long *ua)
+					     unsigned long *ua,
+					     const bool search)
 {
 	unsigned long gpa = tce & ~(u64)IOMMU_USER_PERM;
-	struct kvm_memory_slot *slot = run->slot;
+	struct kvm_memory_slot *slot = *last;
 	unsigned long off;
 
 	if (unlikely(gpa & (size - 1)))
 		return false;
 
 	if (!slot || (gpa >> PAGE_SHIFT) - slot->base_gfn >= slot->npages) {
-		/* kvm->srcu is held, but lockdep cannot be asked everywhere */
-		slot = __gfn_to_memslot(rcu_dereference_raw(run->stt->kvm->memslots[0]),
-					gpa >> PAGE_SHIFT);
-		if (!slot || slot->flags & KVM_MEMSLOT_INVALID)
+		slot = kvmppc_tce_slot(kvm, gpa >> PAGE_SHIFT, search);
+		if (!slot)
 			return false;
-		run->slot = slot;
+		*last = slot;
 	}
 
-	if ((slot->flags & KVM_MEM_READONLY) && (tce & TCE_PCI_WRITE))
+	if (unlikely(slot->flags & (KVM_MEMSLOT_INVALID | KVM_MEM_READONLY)) &&
+	    (slot->flags & KVM_MEMSLOT_INVALID || tce & TCE_PCI_WRITE))
 		return false;
 
+	/* Memslots are made of kernel pages */
 	off = gpa - (slot->base_gfn << PAGE_SHIFT);
-	if (size > (slot->npages << PAGE_SHIFT) - off)
+	if (size > PAGE_SIZE && size > (slot->npages << PAGE_SHIFT) - off)
 		return false;
 
 	*ua = slot->userspace_addr + off;
@@ -380,24 +410,22 @@ long kvmppc_tce_shadow_alloc(struct kvmppc_spapr_tce_table *stt,
 			     unsigned long idx);
 
 static __always_inline long
-kvmppc_tce_need_shadow(struct kvmppc_tce_run *run,
-		       const enum iommu_user_mode mode)
+kvmppc_tce_need_shadow(struct kvmppc_tce_run *run)
 {
 	if (likely(kvmppc_tce_shadow(run)))
 		return H_SUCCESS;
-	if (mode != IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
 		return H_TOO_HARD;
 	return kvmppc_tce_shadow_alloc(run->stt, run->idx);
 }
 
 /* Make sure that the level of @entry exists in both views of pos->tbl */
 static __always_inline long
-kvmppc_tce_need_level(struct iommu_user_pos *pos, unsigned long entry,
-		      const enum iommu_user_mode mode)
+kvmppc_tce_need_level(struct iommu_user_pos *pos, unsigned long entry)
 {
 	if (likely(iommu_user_seek(pos, entry)))
 		return H_SUCCESS;
-	if (mode != IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
 		return H_TOO_HARD;
 	if (iommu_user_populate(pos->tbl, entry) ||
 	    !iommu_user_seek(pos, entry))
@@ -407,8 +435,7 @@ kvmppc_tce_need_level(struct iommu_user_pos *pos, unsigned long entry,
 
 /* The places of all parts of run->idx; on return each run->pos is at the first */
 static __always_inline long
-kvmppc_tce_need_levels(struct kvmppc_tce_run *run,
-		       const enum iommu_user_mode mode)
+kvmppc_tce_need_levels(struct kvmppc_tce_run *run)
 {
 	unsigned int t;
 	long ret;
@@ -422,7 +449,7 @@ kvmppc_tce_need_levels(struct kvmppc_tce_run *run,
 		unsigned long entry;
 
 		for (entry = first; entry < end; entry += pos->left) {
-			ret = kvmppc_tce_need_level(pos, entry, mode);
+			ret = kvmppc_tce_need_level(pos, entry);
 			if (ret != H_SUCCESS)
 				return ret;
 		}
@@ -471,13 +498,14 @@ kvmppc_tce_keep_mem(struct kvmppc_tce_run *run, unsigned long ua,
  */
 static __always_inline long
 kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
-		  struct iommu_user_ref **pref, const enum iommu_user_mode mode)
+		  struct iommu_user_ref **pref)
 {
 	const unsigned long size = 1UL << run->stt->page_shift;
 	unsigned long work = kvmppc_tce_work(run);
 	struct iommu_user_ref *ref;
 
-	if (unlikely(!kvmppc_tce_to_ua(run, tce, size, ua)))
+	if (unlikely(!kvmppc_tce_to_ua(run->stt->kvm, &run->slot, tce, size,
+				       ua, true)))
 		return H_TOO_HARD;
 	if (!run->nr)
 		return H_SUCCESS;
@@ -486,16 +514,15 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 	if (unlikely(!ref)) {
 		if (!iommu_user_full(&run->batch))
 			return H_TOO_HARD;
-		kvmppc_tce_flush(run, mode);
+		kvmppc_tce_flush(run);
 		ref = iommu_user_ref(&run->batch, *ua, size);
 		if (!ref)
 			return H_TOO_HARD;
 	}
 
-	if (mode == IOMMU_USER_REAL && !ref->mem->linear)
-		return H_TOO_HARD;
 	if (unlikely(!iommu_user_reserve(ref, work,
-					 (run->end - run->idx - 1) * work)))
+					 (run->end - run->idx - 1) * work,
+					 KVMPPC_TCE_MODE)))
 		return H_TOO_HARD;
 
 	if (run->simple && run->end - run->idx > 1)
@@ -538,7 +565,7 @@ static __always_inline void kvmppc_tce_set_shadow(struct kvmppc_tce_run *run,
 /* An entry that is one entry of one table */
 static __always_inline long
 kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
-		   struct iommu_user_ref *ref, const enum iommu_user_mode mode)
+		   struct iommu_user_ref *ref)
 {
 	const u64 perm = tce & IOMMU_USER_PERM;
 	struct iommu_user_pos *pos = &run->pos[0];
@@ -553,26 +580,26 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 		goto next;
 
 	if (unlikely(!pos->user)) {
-		ret = kvmppc_tce_need_level(pos, pos->entry, mode);
+		ret = kvmppc_tce_need_level(pos, pos->entry);
 		if (ret != H_SUCCESS)
 			return ret;
 	}
 
 	if (perm) {
-		new = iommu_user_tce(ref, pos->tbl, ua, perm);
+		new = iommu_user_tce(ref->mem, pos->tbl, ua, perm);
 		if (unlikely(!new))
 			return H_TOO_HARD;
 		user = ua | IOMMU_USER_SET;
 	}
 
-	if (mode == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_disable();
 
 	if (unlikely(!iommu_user_lock(pos->user, &old,
-				      mode == IOMMU_USER_VIRT)))
+				      KVMPPC_TCE_MODE == IOMMU_USER_VIRT)))
 		return H_TOO_HARD;
 
-	if (unlikely(iommu_user_set(&run->batch, pos, new, old, mode))) {
+	if (unlikely(iommu_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE))) {
 		user = old;
 		ret = H_HARDWARE;
 	} else {
@@ -582,7 +609,7 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	}
 	iommu_user_unlock(pos->user, user);
 
-	if (mode == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_enable();
 
 	if (unlikely(ret != H_SUCCESS))
@@ -628,8 +655,7 @@ static __always_inline bool kvmppc_tce_all_clear(struct kvmppc_tce_run *run,
  */
 static __always_inline int
 kvmppc_tce_set_parts(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
-		     struct iommu_user_ref *ref, u64 *word0,
-		     const enum iommu_user_mode mode)
+		     struct iommu_user_ref *ref, u64 *word0)
 {
 	unsigned int t;
 	int ret;
@@ -652,11 +678,11 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
 			if (!locked)
 				iommu_user_lock(pos->user, &old, true);
 			if (perm) {
-				new = iommu_user_tce(ref, tbl, at, perm);
+				new = iommu_user_tce(ref->mem, tbl, at, perm);
 				user = at | IOMMU_USER_SET;
 			}
 
-			ret = iommu_user_set(&run->batch, pos, new, old, mode);
+			ret = iommu_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE);
 			if (ret)
 				user = old;
 			else if (perm)
@@ -678,7 +704,7 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
 /* An entry with several parts */
 static noinline __maybe_unused long
 kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
-		    struct iommu_user_ref *ref, const enum iommu_user_mode mode)
+		    struct iommu_user_ref *ref)
 {
 	const u64 perm = tce & IOMMU_USER_PERM;
 	u64 *lock, word0;
@@ -689,30 +715,30 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 		goto next;
 
 	for (t = 0; perm && t < run->nr; ++t)
-		if (!iommu_user_tce(ref, run->pos[t].tbl, ua, perm))
+		if (!iommu_user_tce(ref->mem, run->pos[t].tbl, ua, perm))
 			return H_TOO_HARD;
 
-	ret = kvmppc_tce_need_levels(run, mode);
+	ret = kvmppc_tce_need_levels(run);
 	if (ret != H_SUCCESS)
 		return ret;
 
-	if (mode == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_disable();
 
 	lock = run->pos[0].user;
-	if (!iommu_user_lock(lock, &word0, mode == IOMMU_USER_VIRT))
+	if (!iommu_user_lock(lock, &word0, KVMPPC_TCE_MODE == IOMMU_USER_VIRT))
 		return H_TOO_HARD;
 
-	if (kvmppc_tce_set_parts(run, perm, ua, ref, &word0, mode)) {
+	if (kvmppc_tce_set_parts(run, perm, ua, ref, &word0)) {
 		/* Neither old nor new: lead nowhere, in all tables */
-		kvmppc_tce_set_parts(run, 0, 0, NULL, &word0, mode);
+		kvmppc_tce_set_parts(run, 0, 0, NULL, &word0);
 		tce = 0;
 		ret = H_HARDWARE;
 	}
 	kvmppc_tce_set_shadow(run, tce);
 	iommu_user_unlock(lock, word0);
 
-	if (mode == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_enable();
 
 next:
@@ -724,30 +750,29 @@ next:
  * Give the next entry of the run a TCE.  On an answer other than H_SUCCESS the
  * entry is as it was, unless a hypervisor below refused (H_HARDWARE).
  */
-static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce,
-					    const enum iommu_user_mode mode)
+static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
 {
 	struct iommu_user_ref *ref = NULL;
 	unsigned long ua = 0;
 	long ret;
 
 	if (tce & IOMMU_USER_PERM) {
-		ret = kvmppc_tce_target(run, tce, &ua, &ref, mode);
+		ret = kvmppc_tce_target(run, tce, &ua, &ref);
 		if (unlikely(ret != H_SUCCESS))
 			return ret;
 	}
 
 	/* A shadow page that is not there says 0 */
 	if (tce) {
-		ret = kvmppc_tce_need_shadow(run, mode);
+		ret = kvmppc_tce_need_shadow(run);
 		if (unlikely(ret != H_SUCCESS))
 			return ret;
 	}
 
 	if (likely(run->simple))
-		return kvmppc_tce_set_one(run, tce, ua, ref, mode);
+		return kvmppc_tce_set_one(run, tce, ua, ref);
 	if (run->nr)
-		return kvmppc_tce_set_many(run, tce, ua, ref, mode);
+		return kvmppc_tce_set_many(run, tce, ua, ref);
 
 	kvmppc_tce_set_shadow(run, tce);
 	kvmppc_tce_next(run);
@@ -874,19 +899,18 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce)
 
 /* Work entries that resemble the one before; @list as in kvmppc_tce_call */
 static __always_inline void kvmppc_tce_hurry(struct kvmppc_tce_run *run,
-					     const __be64 *list, u64 tce,
-					     const enum iommu_user_mode mode)
+					     const __be64 *list, u64 tce)
 {
 	if (!kvmppc_tce_span(run) || (list && !run->mem.limit))
 		return;
 
-	if (mode == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_disable();
 	if (list)
 		kvmppc_tce_map_span(run, list);
 	else
 		kvmppc_tce_clear_span(run, tce);
-	if (mode == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_enable();
 }
 
@@ -896,14 +920,13 @@ static __always_inline void kvmppc_tce_hurry(struct kvmppc_tce_run *run,
  * entry; other tiers (0) leave large ones to it.
  */
 static __always_inline unsigned long
-kvmppc_tce_piece(const struct kvmppc_tce_run *run, unsigned long n,
-		 const enum iommu_user_mode mode)
+kvmppc_tce_piece(const struct kvmppc_tce_run *run, unsigned long n)
 {
 	unsigned long work = run->simple ? 1 : max(kvmppc_tce_work(run), 1UL);
 
 	if (n * work <= IOMMU_USER_PIECE && n <= IOMMU_USER_PIECE)
 		return n;
-	if (mode != IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
 		return 0;
 	return max(IOMMU_USER_PIECE / work, 1UL);
 }
@@ -981,7 +1004,7 @@ static __always_inline long kvmppc_tce_args(struct kvmppc_tce_call *call,
  */
 static __always_inline long
 kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
-		const __be64 **list, const enum iommu_user_mode mode)
+		const __be64 **list)
 {
 	struct iommu_user_ref *ref;
 	unsigned long ua;
@@ -992,10 +1015,11 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 		return H_SUCCESS;
 
 	call->no_list = true;
-	if (!kvmppc_tce_to_ua(run, call->list_gpa, sizeof(**list), &ua))
+	if (!kvmppc_tce_to_ua(call->kvm, &run->slot, call->list_gpa,
+			      sizeof(**list), &ua, true))
 		return H_TOO_HARD;
 	ref = iommu_user_ref(&run->batch, ua, sizeof(**list));
-	if (!ref || (mode == IOMMU_USER_REAL && !ref->mem->linear))
+	if (!ref || !iommu_user_open_region(ref->mem, KVMPPC_TCE_MODE))
 		return H_TOO_HARD;
 
 	hpa = READ_ONCE(*mm_iommu_page(ref->mem, ua)) & PAGE_MASK;
@@ -1004,10 +1028,141 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 	return H_SUCCESS;
 }
 
+/* The modes in which kvmppc_tce_put_one() serves a table, as bits */
+static __always_inline unsigned int
+kvmppc_tce_one_modes(const struct kvmppc_spapr_tce_table *stt,
+		     const struct iommu_table *tbl)
+{
+	unsigned int modes = 0;
+
+	if (tbl->it_pinned || !tbl->it_base || tbl->it_indirect_levels ||
+	    tbl->it_page_shift != stt->page_shift)
+		return 0;
+
+	if (iommu_user_can(tbl, 1, IOMMU_USER_REAL))
+		modes |= BIT(IOMMU_USER_REAL);
+	return modes | BIT(IOMMU_USER_EARLY) | BIT(IOMMU_USER_VIRT);
+}
+
+/* The only table that @stt is bound to, if it may be changed from here */
+static __always_inline struct iommu_table *
+kvmppc_tce_only_table(struct mm_struct *mm,
+		      const struct kvmppc_spapr_tce_table *stt)
+{
+	/* Pairs with smp_store_release() in kvmppc_tce_note_only() */
+	struct kvmppc_spapr_tce_iommu_table *stit = READ_ONCE(stt->only);
+
+	if (!stit || !(stit->one & BIT(KVMPPC_TCE_MODE)) ||
+	    READ_ONCE(stit->tbl->it_mm) != mm)
+		return NULL;
+	return stit->tbl;
+}
+
+/*
+ * The hardware word for @tce, whose region is counted for it and stored in @pmem;
+ * 0 when that cannot be.
+ */
+static __always_inline u64
+kvmppc_tce_one_word(struct kvm *kvm, struct mm_struct *mm,
+		    struct kvmppc_spapr_tce_table *stt, u64 tce,
+		    unsigned long *ua, struct mm_iommu_table_group_mem_t **pmem,
+		    const bool search)
+{
+	const unsigned int shift = stt->page_shift;
+	struct mm_iommu_table_group_mem_t *mem;
+	struct kvm_memory_slot *slot = NULL;
+	u64 word;
+
+	if (!kvmppc_tce_to_ua(kvm, &slot, tce, 1UL << shift, ua, search))
+		return 0;
+
+	mem = mm_iommu_find(mm, *ua, 1UL << shift, &stt->hint, search);
+	if (!mem || !iommu_user_open_region(mem, KVMPPC_TCE_MODE))
+		return 0;
+
+	word = iommu_user_word(mem, shift, *ua,
+			       iommu_user_ioda_perm(tce & IOMMU_USER_PERM));
+	if (!word || !iommu_user_take(mem, 1))
+		return 0;
+
+	*pmem = mem;
+	return word;
+}
+
+/**
+ * kvmppc_tce_put_one() - serve a hypercall that writes a single TCE
+ * @kvm: the VM
+ * @liobn: LIOBN
+ * @ioba: bus address of the entry, in bytes
+ * @tce: TCE
+ * @search: look for memslot and region; otherwise they are those met last
+ *
+ * The short way for what guests do most: an entry of one part, in one table that
+ * has no levels, with the shadow page there.  Table and LIOBN begin at the same
+ * entry (iommu_user_table_get()).
+ *
+ * Context: as kvmppc_tce_put().
+ * Return: H_SUCCESS; H_PARAMETER; H_TOO_HARD when kvmppc_tce_put() has to be
+ * asked, and nothing was changed.
+ */
+static __always_inline long kvmppc_tce_put_one(struct kvm *kvm,
+					       unsigned long liobn,
+					       unsigned long ioba, u64 tce,
+					       const bool search)
+{
+	struct mm_iommu_table_group_mem_t *mem = NULL;
+	struct mm_struct *mm = kvm->mm;
+	struct kvmppc_spapr_tce_table *stt;
+	u64 *shadow, *user, old = 0, word = 0, new = 0;
+	struct iommu_table *tbl;
+	unsigned long idx, ua;
+	__be64 *hw;
+
+	stt = kvmppc_tce_find(kvm, liobn);
+	if (unlikely(!stt))
+		return H_TOO_HARD;
+	if (kvmppc_tce_window(stt, ioba, 1, &idx) != H_SUCCESS)
+		return H_PARAMETER;
+
+	tbl = kvmppc_tce_only_table(mm, stt);
+	shadow = READ_ONCE(stt->pages[idx / TCES_PER_PAGE]);
+	if (unlikely(!tbl || !shadow))
+		return H_TOO_HARD;
+	shadow += idx % TCES_PER_PAGE;
+	hw = (__be64 *)tbl->it_base + idx;
+	user = (__force u64 *)tbl->it_userspace + idx;
+
+	if (tce & IOMMU_USER_PERM) {
+		word = kvmppc_tce_one_word(kvm, mm, stt, tce, &ua, &mem,
+					   search);
+		if (!word)
+			return H_TOO_HARD;
+		new = ua | IOMMU_USER_SET;
+	}
+
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+		preempt_disable();
+	if (unlikely(!iommu_user_lock(user, &old,
+				      KVMPPC_TCE_MODE == IOMMU_USER_VIRT))) {
+		if (mem)
+			atomic64_dec(&mem->mapped);
+		return H_TOO_HARD;
+	}
+	iommu_user_store(hw, word);
+	WRITE_ONCE(*shadow, tce);
+	iommu_user_unlock(user, new);
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+		preempt_enable();
+
+	iommu_user_kill(tbl, stt->offset + idx, 1, KVMPPC_TCE_MODE);
+	if (old & IOMMU_USER_SET)
+		iommu_user_drop(mm, mem, old, &stt->hint);
+	return H_SUCCESS;
+}
+
 /**
  * kvmppc_tce_put() - serve a hypercall that writes TCEs, or a piece of it
  * @call: the call; on return it says what is left of it
- * @mode: where this runs
  *
  * Context: kvm->srcu and iommu_user_srcu held; no lock held; in virtual mode
  * preemption on.
@@ -1018,8 +1173,7 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
  * be had; H_HARDWARE when the hypervisor below refused.  But for H_SUCCESS,
  * entries that @call has not moved past are as they were (PAPR 14.5.4.2).
  */
-static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call,
-					   const enum iommu_user_mode mode)
+static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 {
 	struct kvmppc_spapr_tce_table *stt;
 	struct kvmppc_tce_run run __uninitialized;
@@ -1035,16 +1189,16 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call,
 	if (ret != H_SUCCESS)
 		return ret;
 
-	ret = kvmppc_tce_begin(&run, stt, idx, call->n, mode);
+	ret = kvmppc_tce_begin(&run, stt, idx, call->n);
 	if (ret != H_SUCCESS)
 		return ret;
 
-	n = kvmppc_tce_piece(&run, call->n, mode);
+	n = kvmppc_tce_piece(&run, call->n);
 	if (!n && call->n)
 		return H_TOO_HARD;
 	run.end = idx + n;
 
-	ret = kvmppc_tce_list(call, &run, &list, mode);
+	ret = kvmppc_tce_list(call, &run, &list);
 	if (ret != H_SUCCESS)
 		return ret;
 
@@ -1053,14 +1207,14 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call,
 
 		if (list)
 			tce = iommu_user_load(list + (run.idx - idx));
-		ret = kvmppc_tce_step(&run, tce, mode);
+		ret = kvmppc_tce_step(&run, tce);
 		if (unlikely(ret != H_SUCCESS))
 			break;
 		kvmppc_tce_hurry(&run, list ? list + (run.idx - idx) : NULL,
-				 tce, mode);
+				 tce);
 	}
 
-	kvmppc_tce_flush(&run, mode);
+	kvmppc_tce_flush(&run);
 
 	n = run.idx - idx;
 	if (call->list)
@@ -1107,81 +1261,107 @@ static __always_inline long kvmppc_tce_get(struct kvm *kvm, unsigned long liobn,
 
 /* Nothing but bare metal is left in real mode, where no function may be called */
 static __always_inline unsigned long
-kvmppc_tce_gpr(struct kvm_vcpu *vcpu, int num, const enum iommu_user_mode mode)
+kvmppc_tce_gpr(struct kvm_vcpu *vcpu, int num)
 {
-	if (mode == IOMMU_USER_REAL)
+	if (KVMPPC_TCE_MODE == IOMMU_USER_REAL)
 		return vcpu->arch.regs.gpr[num];
 	return kvmppc_get_gpr(vcpu, num);
 }
 
 static __always_inline void
-kvmppc_tce_set_gpr(struct kvm_vcpu *vcpu, int num, unsigned long value,
-		   const enum iommu_user_mode mode)
+kvmppc_tce_set_gpr(struct kvm_vcpu *vcpu, int num, unsigned long value)
 {
-	if (mode == IOMMU_USER_REAL)
+	if (KVMPPC_TCE_MODE == IOMMU_USER_REAL)
 		vcpu->arch.regs.gpr[num] = value;
 	else
 		kvmppc_set_gpr(vcpu, num, value);
 }
 
-/* Serve a TCE hypercall; for the arguments see kvmppc_tce_args() */
-static __always_inline long
-kvmppc_tce_guest_call(struct kvm_vcpu *vcpu, unsigned long req,
-		      unsigned long liobn, unsigned long ioba,
-		      unsigned long arg, unsigned long n,
-		      const enum iommu_user_mode mode)
+/* Does the short way lead there? */
+static __always_inline bool kvmppc_tce_is_one(unsigned long req,
+					      unsigned long arg,
+					      unsigned long n)
+{
+	return req == H_PUT_TCE || (req == H_STUFF_TCE && n == 1 &&
+				    !(arg & IOMMU_USER_PERM));
+}
+
+/* What the shortest way did not do: kept apart, to leave it the registers */
+static noinline __maybe_unused long
+kvmppc_tce_guest_more(struct kvm *kvm, unsigned long req, unsigned long liobn,
+		      unsigned long ioba, unsigned long arg, unsigned long n)
 {
 	struct kvmppc_tce_call call;
+	long ret;
+
+	if (kvmppc_tce_is_one(req, arg, n)) {
+		ret = kvmppc_tce_put_one(kvm, liobn, ioba, arg, true);
+		if (ret != H_TOO_HARD)
+			return ret;
+	}
+
+	ret = kvmppc_tce_args(&call, kvm, req, liobn, ioba, arg, n);
+	return ret == H_SUCCESS ? kvmppc_tce_put(&call) : ret;
+}
+
+/* Serve H_GET_TCE, whose answer goes to GPR4 */
+static __always_inline long
+kvmppc_tce_guest_get(struct kvm_vcpu *vcpu, unsigned long liobn,
+		     unsigned long ioba)
+{
 	u64 tce;
 	long ret;
 
-	if (req == H_GET_TCE) {
-		ret = kvmppc_tce_get(vcpu->kvm, liobn, ioba, &tce);
-		if (ret == H_SUCCESS)
-			kvmppc_tce_set_gpr(vcpu, 4, tce, mode);
-		return ret;
-	}
+	ret = kvmppc_tce_get(vcpu->kvm, liobn, ioba, &tce);
+	if (ret == H_SUCCESS)
+		kvmppc_tce_set_gpr(vcpu, 4, tce);
+	return ret;
+}
 
-	ret = kvmppc_tce_args(&call, vcpu->kvm, req, liobn, ioba, arg, n);
-	return ret == H_SUCCESS ? kvmppc_tce_put(&call, mode) : ret;
+/* Serve another hypercall; for the arguments see kvmppc_tce_args() */
+static __always_inline long
+kvmppc_tce_guest_put(struct kvm *kvm, unsigned long req, unsigned long liobn,
+		     unsigned long ioba, unsigned long arg, unsigned long n)
+{
+	long ret = H_TOO_HARD;
+
+	if (kvmppc_tce_is_one(req, arg, n))
+		ret = kvmppc_tce_put_one(kvm, liobn, ioba, arg, false);
+	if (unlikely(ret == H_TOO_HARD))
+		ret = kvmppc_tce_guest_more(kvm, req, liobn, ioba, arg, n);
+	return ret;
 }
 
 /*
- * Serve the hypercall that @vcpu exited for by @serve, if it is one of ours and
- * @tier is on.  True when it is done, and the answer is in GPR3.
+ * Serve the hypercall that @vcpu exited for, if it is one of ours and @tier is
+ * on.  True when it is done, and the answer is in GPR3.
  */
-static __always_inline bool
-kvmppc_tce_guest_hcall(struct kvm_vcpu *vcpu, unsigned int tier,
-		       long (*serve)(struct kvm_vcpu *vcpu, unsigned long req,
-				     unsigned long liobn, unsigned long ioba,
-				     unsigned long arg, unsigned long n),
-		       const enum iommu_user_mode mode)
+static __always_inline bool kvmppc_tce_guest_hcall(struct kvm_vcpu *vcpu,
+						   unsigned int tier)
 {
-	unsigned long req = kvmppc_tce_gpr(vcpu, 3, mode);
+	unsigned long req = kvmppc_tce_gpr(vcpu, 3);
+	unsigned long liobn = kvmppc_tce_gpr(vcpu, 4);
+	unsigned long ioba = kvmppc_tce_gpr(vcpu, 5);
 	long ret;
 
-	switch (req) {
-	case H_GET_TCE:
-	case H_PUT_TCE:
-	case H_PUT_TCE_INDIRECT:
-	case H_STUFF_TCE:
-		break;
-	default:
+	if (req != H_PUT_TCE && req != H_STUFF_TCE &&
+	    req != H_PUT_TCE_INDIRECT && req != H_GET_TCE)
 		return false;
-	}
 
-	if (!(READ_ONCE(kvmppc_tce_tiers) & tier) ||
+	if (!(vcpu->kvm->arch.tce_tiers & tier) ||
 	    !test_bit(req / 4, vcpu->kvm->arch.enabled_hcalls))
 		return false;
 
-	ret = serve(vcpu, req, kvmppc_tce_gpr(vcpu, 4, mode),
-		    kvmppc_tce_gpr(vcpu, 5, mode),
-		    kvmppc_tce_gpr(vcpu, 6, mode),
-		    kvmppc_tce_gpr(vcpu, 7, mode));
+	if (req == H_GET_TCE)
+		ret = kvmppc_tce_guest_get(vcpu, liobn, ioba);
+	else
+		ret = kvmppc_tce_guest_put(vcpu->kvm, req, liobn, ioba,
+					   kvmppc_tce_gpr(vcpu, 6),
+					   kvmppc_tce_gpr(vcpu, 7));
 	if (ret == H_TOO_HARD)
 		return false;
 
-	kvmppc_tce_set_gpr(vcpu, 3, ret, mode);
+	kvmppc_tce_set_gpr(vcpu, 3, ret);
 	return true;
 }
 

@@ -20,15 +20,8 @@
 
 #include <linux/kvm_host.h>
 
+#define KVMPPC_TCE_MODE	IOMMU_USER_EARLY
 #include "book3s_64_vio.h"
-
-static long kvmppc_early_tce_call(struct kvm_vcpu *vcpu, unsigned long req,
-				  unsigned long liobn, unsigned long ioba,
-				  unsigned long arg, unsigned long n)
-{
-	return kvmppc_tce_guest_call(vcpu, req, liobn, ioba, arg, n,
-				     IOMMU_USER_EARLY);
-}
 
 /**
  * kvmppc_partial_tce_hcall() - serve a TCE hypercall in a partial exit
@@ -39,8 +32,7 @@ static long kvmppc_early_tce_call(struct kvm_vcpu *vcpu, unsigned long req,
  */
 bool kvmppc_partial_tce_hcall(struct kvm_vcpu *vcpu)
 {
-	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_PARTIAL,
-				      kvmppc_early_tce_call, IOMMU_USER_EARLY);
+	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_PARTIAL);
 }
 
 /**
@@ -52,7 +44,6 @@ bool kvmppc_partial_tce_hcall(struct kvm_vcpu *vcpu)
  */
 bool kvmppc_early_tce_hcall(struct kvm_vcpu *vcpu)
 {
-	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_EARLY,
-				      kvmppc_early_tce_call, IOMMU_USER_EARLY);
+	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_EARLY);
 }
 EXPORT_SYMBOL_GPL(kvmppc_early_tce_hcall);

@@ -27,19 +27,8 @@
 
 #include <linux/kvm_host.h>
 
+#define KVMPPC_TCE_MODE	IOMMU_USER_REAL
 #include "book3s_64_vio.h"
-
-/* Bits of KVMPPC_TCE_TIER_*; a parameter of the module kvm-hv */
-unsigned int kvmppc_tce_tiers = KVMPPC_TCE_TIERS;
-EXPORT_SYMBOL_GPL(kvmppc_tce_tiers);
-
-static long kvmppc_rm_tce_call(struct kvm_vcpu *vcpu, unsigned long req,
-			       unsigned long liobn, unsigned long ioba,
-			       unsigned long arg, unsigned long n)
-{
-	return kvmppc_tce_guest_call(vcpu, req, liobn, ioba, arg, n,
-				     IOMMU_USER_REAL);
-}
 
 /**
  * kvmppc_rm_h_put_tce() - H_PUT_TCE, from hcall_real_table
@@ -54,10 +43,10 @@ static long kvmppc_rm_tce_call(struct kvm_vcpu *vcpu, unsigned long req,
 long kvmppc_rm_h_put_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 			 unsigned long ioba, unsigned long tce)
 {
-	if (!(kvmppc_tce_tiers & KVMPPC_TCE_TIER_REAL))
+	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
 		return H_TOO_HARD;
 
-	return kvmppc_rm_tce_call(vcpu, H_PUT_TCE, liobn, ioba, tce, 1);
+	return kvmppc_tce_guest_put(vcpu->kvm, H_PUT_TCE, liobn, ioba, tce, 1);
 }
 
 /**
@@ -75,11 +64,11 @@ long kvmppc_rm_h_put_tce_indirect(struct kvm_vcpu *vcpu, unsigned long liobn,
 				  unsigned long ioba, unsigned long tce_list,
 				  unsigned long npages)
 {
-	if (!(kvmppc_tce_tiers & KVMPPC_TCE_TIER_REAL))
+	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
 		return H_TOO_HARD;
 
-	return kvmppc_rm_tce_call(vcpu, H_PUT_TCE_INDIRECT, liobn, ioba,
-				  tce_list, npages);
+	return kvmppc_tce_guest_put(vcpu->kvm, H_PUT_TCE_INDIRECT, liobn, ioba,
+				    tce_list, npages);
 }
 
 /**
@@ -97,11 +86,11 @@ long kvmppc_rm_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 			   unsigned long ioba, unsigned long tce_value,
 			   unsigned long npages)
 {
-	if (!(kvmppc_tce_tiers & KVMPPC_TCE_TIER_REAL))
+	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
 		return H_TOO_HARD;
 
-	return kvmppc_rm_tce_call(vcpu, H_STUFF_TCE, liobn, ioba, tce_value,
-				  npages);
+	return kvmppc_tce_guest_put(vcpu->kvm, H_STUFF_TCE, liobn, ioba,
+				    tce_value, npages);
 }
 
 /**
@@ -116,10 +105,10 @@ long kvmppc_rm_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 long kvmppc_rm_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 			 unsigned long ioba)
 {
-	if (!(kvmppc_tce_tiers & KVMPPC_TCE_TIER_REAL))
+	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
 		return H_TOO_HARD;
 
-	return kvmppc_rm_tce_call(vcpu, H_GET_TCE, liobn, ioba, 0, 1);
+	return kvmppc_tce_guest_get(vcpu, liobn, ioba);
 }
 
 /**
@@ -131,6 +120,5 @@ long kvmppc_rm_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
  */
 bool kvmppc_rm_tce_hcall(struct kvm_vcpu *vcpu)
 {
-	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_PARTIAL,
-				      kvmppc_rm_tce_call, IOMMU_USER_REAL);
+	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_PARTIAL);
 }

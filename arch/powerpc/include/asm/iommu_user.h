@@ -13,8 +13,8 @@
  *	+-----------------------------------+------------+-----+------+
  *
  * in the CPU's byte order; 0 is an entry that leads nowhere.  While LOCK is set
- * the rest of the word says nothing.  Between the two views and the @mapped count of the region behind the page (asm/mm_iommu.h)
- * these rules hold:
+ * the rest of the word says nothing.  Between the two views and the @mapped
+ * count of the region behind the page (asm/mm_iommu.h) these rules hold:
  *
  *  - An entry is one thing.  Who changes it holds LOCK; the hardware word, the
  *    user word and the count belong together whenever LOCK is clear.  So two
@@ -184,7 +184,7 @@ iommu_user_ref_find(struct iommu_user_batch *batch, unsigned long ua,
 	if (batch->nr == IOMMU_USER_REFS)
 		return NULL;
 
-	mem = mm_iommu_find(batch->mm, ua, size, batch->hint);
+	mem = mm_iommu_find(batch->mm, ua, size, batch->hint, true);
 	if (!mem)
 		return NULL;
 
@@ -222,30 +222,55 @@ static __always_inline bool iommu_user_full(const struct iommu_user_batch *b)
 	return b->nr == IOMMU_USER_REFS;
 }
 
+/* May new translations lead to @mem, and may @mode look at its page list? */
+static __always_inline bool
+iommu_user_open_region(const struct mm_iommu_table_group_mem_t *mem,
+		       const enum iommu_user_mode mode)
+{
+	return READ_ONCE(mem->open) & (mode == IOMMU_USER_REAL ?
+				       MM_IOMMU_OPEN_REAL : MM_IOMMU_OPEN);
+}
+
+/* Count @n translations more that lead to @mem, unless it is being unregistered */
+static __always_inline bool
+iommu_user_take(struct mm_iommu_table_group_mem_t *mem, unsigned long n)
+{
+	s64 old = atomic64_read(&mem->mapped);
+
+	/*
+	 * Fails from the moment when mm_iommu_retire() has stored 0.  What is
+	 * counted is not there yet, so nothing has to be ordered.
+	 */
+	do {
+		if (unlikely(!old))
+			return false;
+	} while (!atomic64_try_cmpxchg_relaxed(&mem->mapped, &old, old + n));
+
+	return true;
+}
+
 /**
  * iommu_user_reserve() - take counts for translations to come
  * @ref: region
  * @need: translations that must be possible
  * @more: translations that are likely to follow
+ * @mode: where this runs
  *
  * Return: true when @ref->credit is @need or more; false when the region is
- * being unregistered.
+ * being unregistered, or its page list cannot be read in @mode.
  */
-static __always_inline bool iommu_user_reserve(struct iommu_user_ref *ref,
-					       unsigned long need,
-					       unsigned long more)
+static __always_inline bool
+iommu_user_reserve(struct iommu_user_ref *ref, unsigned long need,
+		   unsigned long more, const enum iommu_user_mode mode)
 {
 	unsigned long take;
 
 	if (likely(ref->credit >= need))
 		return true;
 
-	if (!READ_ONCE(ref->mem->used))
-		return false;
-
-	/* Fails from the moment when mm_iommu_retire() has stored 0 */
 	take = need - ref->credit + more;
-	if (!atomic64_add_unless(&ref->mem->mapped, take, 0))
+	if (!iommu_user_open_region(ref->mem, mode) ||
+	    !iommu_user_take(ref->mem, take))
 		return false;
 
 	ref->credit += take;
@@ -305,6 +330,10 @@ static __always_inline bool iommu_user_can(const struct iommu_table *tbl,
 
 /**
  * iommu_user_kill() - invalidate what the hardware cached of a run of entries
+ *
+ * The table's operation orders the stores to the entries before it, so that the
+ * hardware does not fetch again what was there.
+ *
  * @tbl: table; iommu_user_can() it
  * @entry: first entry, counted from bus address 0
  * @pages: entries
@@ -315,9 +344,6 @@ static __always_inline void iommu_user_kill(struct iommu_table *tbl,
 					    unsigned long pages,
 					    const enum iommu_user_mode mode)
 {
-	/* The hardware must not fetch again what was there before */
-	mb();
-
 	if (mode == IOMMU_USER_REAL)
 		tbl->it_ops->tce_kill_rm(tbl, entry, pages);
 	else if (tbl->it_ops->tce_kill)
@@ -497,6 +523,29 @@ static __always_inline void iommu_user_unlock(u64 *user, u64 word)
 }
 
 /**
+ * iommu_user_drop() - drop the count of a translation that has gone
+ * @mm: whose memory it led to
+ * @mem: a region that it may have led to, or NULL
+ * @old: the user word that it had, with IOMMU_USER_SET
+ * @hint: see mm_iommu_find()
+ *
+ * The caller has invalidated the entry.  Until the count is dropped the region
+ * stays registered, so it is found.
+ */
+static __always_inline void
+iommu_user_drop(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem,
+		u64 old, u32 *hint)
+{
+	const unsigned long ua = old & IOMMU_USER_UA;
+
+	/* Pairs with mm_iommu_retire(), as in iommu_user_put() */
+	mb();
+	if (!mem || ua - mem->ua >= mem->entries << PAGE_SHIFT)
+		mem = mm_iommu_find(mm, ua, 1, hint, true);
+	atomic64_dec(&mem->mapped);
+}
+
+/**
  * iommu_user_set() - change a locked entry
  * @batch: takes over the count of the translation that was there
  * @pos: the entry
@@ -532,55 +581,64 @@ static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
 		return 0;
 	}
 
-	/*
-	 * More regions than the batch can hold.  The entry keeps its region
-	 * registered, so there is one; invalidate for it alone.
-	 */
+	/* More regions than the batch can hold: invalidate for it alone */
 	iommu_user_kill(pos->tbl, pos->entry, 1, mode);
-	/* Pairs with mm_iommu_retire(), as in iommu_user_put() */
-	mb();
-	atomic64_dec(&mm_iommu_find(batch->mm, old & IOMMU_USER_UA, 1,
-				    batch->hint)->mapped);
+	iommu_user_drop(batch->mm, NULL, old, batch->hint);
 	return 0;
 }
 
+/* IODA knows no write-only pages */
+static __always_inline u64 iommu_user_ioda_perm(u64 perm)
+{
+	return perm | (perm & TCE_PCI_WRITE ? TCE_PCI_READ : 0);
+}
+
 /**
- * iommu_user_tce() - hardware word for a page of a region
- * @ref: the region; holds all of the IOMMU page
- * @tbl: table that the word is for
- * @ua: user address
+ * iommu_user_word() - hardware word for a page of a region
+ * @mem: the region; holds all of the IOMMU page
+ * @shift: size of the IOMMU page, as a shift
+ * @ua: user address, a multiple of PAGE_SIZE or of a smaller IOMMU page
  * @perm: TCE_PCI_READ, TCE_PCI_WRITE or both
  *
  * The memory counts as written to from now on when @perm lets a device write.
  *
- * Return: the word; 0 when the region's pages are too small for the table's or
- * @ua is not aligned to the table's page.
+ * Return: the word; 0 when the region's pages are smaller than the IOMMU page
+ * or @ua is not aligned to it.
  */
-static __always_inline u64 iommu_user_tce(const struct iommu_user_ref *ref,
-					  const struct iommu_table *tbl,
-					  unsigned long ua, u64 perm)
+static __always_inline u64
+iommu_user_word(const struct mm_iommu_table_group_mem_t *mem,
+		unsigned int shift, unsigned long ua, u64 perm)
 {
 	u64 *page, hpa;
 
-	if (unlikely(tbl->it_page_shift > ref->mem->pageshift))
-		return 0;
-
 	/* Pages of the size that the region promises begin at its multiples */
-	if (unlikely(ua & ((1UL << tbl->it_page_shift) - 1)))
+	if (unlikely(shift > PAGE_SHIFT) &&
+	    (shift > mem->pageshift || ua & ((1UL << shift) - 1)))
 		return 0;
 
-	page = mm_iommu_page(ref->mem, ua);
+	page = mm_iommu_page(mem, ua);
 	hpa = READ_ONCE(*page);
 	if ((perm & TCE_PCI_WRITE) && !(hpa & MM_IOMMU_HPA_DIRTY))
 		WRITE_ONCE(*page, hpa | MM_IOMMU_HPA_DIRTY);
 
-	hpa = (hpa & PAGE_MASK) | (ua & ~PAGE_MASK);
+	return (hpa & PAGE_MASK) | (ua & ~PAGE_MASK) | perm;
+}
 
-	/* IODA knows no write-only pages */
-	if ((perm & TCE_PCI_WRITE) && tbl->it_base)
-		perm |= TCE_PCI_READ;
-
-	return hpa | perm;
+/**
+ * iommu_user_tce() - hardware word for a page of a region, in a table
+ * @mem: as for iommu_user_word(), and so on
+ * @tbl: table that the word is for
+ * @ua: user address
+ * @perm: permissions
+ *
+ * Return: as iommu_user_word().
+ */
+static __always_inline u64
+iommu_user_tce(const struct mm_iommu_table_group_mem_t *mem,
+	       const struct iommu_table *tbl, unsigned long ua, u64 perm)
+{
+	return iommu_user_word(mem, tbl->it_page_shift, ua,
+			       tbl->it_base ? iommu_user_ioda_perm(perm) : perm);
 }
 
 #endif /* _ASM_POWERPC_IOMMU_USER_H */

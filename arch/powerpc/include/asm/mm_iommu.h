@@ -30,7 +30,7 @@
  * What is read with the MMU off must lie in the linear map: the descriptor, the
  * array and the chunks of the page list are small enough for the slab and page
  * allocators.  The table of chunks is too, unless a region has millions of
- * pages; then @linear says so.
+ * pages; then @open lacks MM_IOMMU_OPEN_REAL.
  */
 #ifndef _ASM_POWERPC_MM_IOMMU_H
 #define _ASM_POWERPC_MM_IOMMU_H
@@ -51,13 +51,17 @@
  */
 #define MM_IOMMU_HPA_DIRTY	2UL
 
+/* Who may install translations that lead to a region */
+#define MM_IOMMU_OPEN		1	/* anybody with the MMU on */
+#define MM_IOMMU_OPEN_REAL	2	/* and with the MMU off */
+
 /**
  * struct mm_iommu_table_group_mem_t - one region of preregistered memory
  * @rcu: defers the release past iommu_user_srcu
  * @used: registrations by containers; under mm_iommu_lock
  * @mapped: see "Life of a region" above
  * @pageshift: the largest IOMMU page that every page of the region can back
- * @linear: @chunks itself may be read with the MMU off
+ * @open: MM_IOMMU_OPEN*; 0 when @used is
  * @ua: user address of the first byte, a multiple of PAGE_SIZE
  * @entries: size in pages of PAGE_SIZE
  * @chunks: page list: @entries host physical addresses, a page per chunk
@@ -67,7 +71,7 @@ struct mm_iommu_table_group_mem_t {
 	unsigned long used;
 	atomic64_t mapped;
 	unsigned int pageshift;
-	bool linear;
+	unsigned int open;
 	u64 ua;
 	u64 entries;
 	u64 **chunks;
@@ -138,36 +142,19 @@ static __always_inline bool mm_iommu_slot_has(const struct mm_iommu_slot *slot,
 					      unsigned long ua,
 					      unsigned long size)
 {
-	/* Written so that neither side can overflow */
-	return ua >= slot->ua && ua - slot->ua < slot->size &&
-	       size <= slot->size - (ua - slot->ua);
+	/*
+	 * A @ua below the slot wraps, and is further away than any size.  What
+	 * does not cross a kernel page does not leave the slot in its middle.
+	 */
+	return ua - slot->ua < slot->size &&
+	       (size <= PAGE_SIZE || size <= slot->size - (ua - slot->ua));
 }
 
-/**
- * mm_iommu_find() - the region that holds a range of user addresses
- * @mm: whose memory
- * @ua: first user address
- * @size: bytes, at least 1
- * @hint: slot number where the caller found its last region; updated
- *
- * Context: any, real mode included; iommu_user_srcu held.
- * Return: the region that holds all of the range, or NULL.
- */
-static __always_inline struct mm_iommu_table_group_mem_t *
-mm_iommu_find(struct mm_struct *mm, unsigned long ua, unsigned long size,
-	      u32 *hint)
+static noinline __maybe_unused struct mm_iommu_table_group_mem_t *
+mm_iommu_search(struct mm_iommu_regions *regions, unsigned long ua,
+		unsigned long size, u32 *hint)
 {
-	/* Pairs with the smp_store_release() in mm_iommu_publish() */
-	struct mm_iommu_regions *regions =
-		READ_ONCE(mm->context.iommu_regions);
-	unsigned int lo = 0, hi, at = READ_ONCE(*hint);
-
-	if (!regions)
-		return NULL;
-
-	hi = regions->nr;
-	if (at < hi && mm_iommu_slot_has(&regions->slot[at], ua, size))
-		return READ_ONCE(regions->slot[at].mem);
+	unsigned int lo = 0, hi = regions->nr, at;
 
 	/* The last slot that does not start above @ua */
 	while (hi - lo > 1) {
@@ -186,11 +173,42 @@ mm_iommu_find(struct mm_struct *mm, unsigned long ua, unsigned long size,
 }
 
 /**
+ * mm_iommu_find() - the region that holds a range of user addresses
+ * @mm: whose memory
+ * @ua: first user address
+ * @size: bytes, at least 1; up to PAGE_SIZE they do not cross a page
+ * @hint: slot number where the caller found its last region; updated
+ * @search: look in other slots, too
+ *
+ * Context: any, real mode included; iommu_user_srcu held.
+ * Return: the region that holds all of the range, or NULL.
+ */
+static __always_inline struct mm_iommu_table_group_mem_t *
+mm_iommu_find(struct mm_struct *mm, unsigned long ua, unsigned long size,
+	      u32 *hint, const bool search)
+{
+	/* Pairs with the smp_store_release() in mm_iommu_publish() */
+	struct mm_iommu_regions *regions =
+		READ_ONCE(mm->context.iommu_regions);
+	unsigned int at = READ_ONCE(*hint);
+
+	if (unlikely(!regions))
+		return NULL;
+
+	if (likely(at < regions->nr &&
+		   mm_iommu_slot_has(&regions->slot[at], ua, size)))
+		return READ_ONCE(regions->slot[at].mem);
+
+	return search ? mm_iommu_search(regions, ua, size, hint) : NULL;
+}
+
+/**
  * mm_iommu_page() - the word of the page list for a user address
  * @mem: the region
  * @ua: user address within it
  *
- * Context: as mm_iommu_find(); in real mode only if @mem->linear.
+ * Context: as mm_iommu_find(); in real mode only with
+ * MM_IOMMU_OPEN_REAL.
  * Return: where the host physical address of the page, a multiple of PAGE_SIZE
  * but for MM_IOMMU_HPA_DIRTY, is kept.
  */

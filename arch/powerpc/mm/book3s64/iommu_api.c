@@ -93,6 +93,20 @@ static void mm_iommu_regions_free_srcu(struct rcu_head *head)
 	kfree(container_of(head, struct mm_iommu_regions, rcu));
 }
 
+/* A region that nobody has registered any more takes no new translations */
+static void mm_iommu_set_used(struct mm_iommu_table_group_mem_t *mem,
+			      unsigned long used)
+{
+	unsigned int open = MM_IOMMU_OPEN;
+
+	if (!is_vmalloc_addr(mem->chunks))
+		open |= MM_IOMMU_OPEN_REAL;
+
+	mem->used = used;
+	/* Pairs with READ_ONCE() in iommu_user_open_region() */
+	WRITE_ONCE(mem->open, used ? open : 0);
+}
+
 static struct mm_iommu_table_group_mem_t *
 mm_iommu_alloc(unsigned long ua, unsigned long entries)
 {
@@ -105,13 +119,12 @@ mm_iommu_alloc(unsigned long ua, unsigned long entries)
 
 	mem->ua = ua;
 	mem->entries = entries;
-	mem->used = 1;
 	atomic64_set(&mem->mapped, 1);
 
 	mem->chunks = kvcalloc(nr, sizeof(mem->chunks[0]), GFP_KERNEL);
 	if (!mem->chunks)
 		goto err_free;
-	mem->linear = !is_vmalloc_addr(mem->chunks);
+	mm_iommu_set_used(mem, 1);
 
 	for (i = 0; i < nr; ++i) {
 		mem->chunks[i] = (u64 *)__get_free_page(GFP_KERNEL);
@@ -318,7 +331,7 @@ struct mm_iommu_table_group_mem_t *mm_iommu_get(struct mm_struct *mm,
 	for (i = 0; regions && i < regions->nr; ++i) {
 		mem = regions->slot[i].mem;
 		if (mem && mem->ua == ua && mem->entries == entries) {
-			WRITE_ONCE(mem->used, mem->used + 1);
+			mm_iommu_set_used(mem, mem->used + 1);
 			ret = mem;
 			break;
 		}
@@ -392,7 +405,7 @@ long mm_iommu_put(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem)
 
 	mutex_lock(&mm_iommu_lock);
 	if (mem->used > 1)
-		WRITE_ONCE(mem->used, mem->used - 1);
+		mm_iommu_set_used(mem, mem->used - 1);
 	else if (!mm_iommu_retire(mm, mm_iommu_slot_of(mm, mem)))
 		ret = -EBUSY;
 	mutex_unlock(&mm_iommu_lock);
@@ -415,7 +428,7 @@ EXPORT_SYMBOL_GPL(mm_iommu_put);
 void mm_iommu_drop(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem)
 {
 	mutex_lock(&mm_iommu_lock);
-	WRITE_ONCE(mem->used, mem->used - 1);
+	mm_iommu_set_used(mem, mem->used - 1);
 	if (!mem->used)
 		mm_iommu_retire(mm, mm_iommu_slot_of(mm, mem));
 	mutex_unlock(&mm_iommu_lock);
