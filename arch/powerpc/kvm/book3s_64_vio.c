@@ -77,14 +77,18 @@ static bool kvmppc_tce_end_owners(struct kvmppc_spapr_tce_iommu_table *stit,
 /* After a change of stt->iommu_tables */
 static void kvmppc_tce_note_only(struct kvmppc_spapr_tce_table *stt)
 {
-	struct kvmppc_spapr_tce_iommu_table *only = NULL;
+	struct kvmppc_spapr_tce_iommu_table *stit;
+	struct iommu_table *only = NULL;
 
-	if (list_is_singular(&stt->iommu_tables))
-		only = list_first_entry(&stt->iommu_tables,
+	if (list_is_singular(&stt->iommu_tables)) {
+		stit = list_first_entry(&stt->iommu_tables,
 					struct kvmppc_spapr_tce_iommu_table,
 					next);
+		if (kvmppc_tce_has_one(stt, stit->tbl))
+			only = stit->tbl;
+	}
 
-	/* Pairs with READ_ONCE() in kvmppc_tce_only_table() */
+	/* Pairs with READ_ONCE() in kvmppc_tce_put_one() */
 	smp_store_release(&stt->only, only);
 }
 
@@ -196,7 +200,6 @@ static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
 		goto err_owner;
 
 	stit->tbl = tbl;
-	stit->one = kvmppc_tce_one_modes(stt, tbl);
 	INIT_LIST_HEAD(&stit->owners);
 	list_add_tail(&owner->next, &stit->owners);
 
@@ -458,7 +461,7 @@ int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
 /* Work the pieces of a call, with a chance to be rescheduled in between */
 static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 {
-	struct kvm *kvm = call->kvm;
+	struct kvm *kvm = call->vcpu->kvm;
 	int vm, user;
 	long ret;
 
@@ -480,7 +483,7 @@ static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 /* Work a call on a copy of its list, which is not in registered memory */
 static long kvmppc_tce_virt_copy(struct kvmppc_tce_call *call)
 {
-	struct kvm *kvm = call->kvm;
+	struct kvm *kvm = call->vcpu->kvm;
 	__be64 *list;
 	long ret;
 	int idx;
@@ -501,30 +504,50 @@ static long kvmppc_tce_virt_copy(struct kvmppc_tce_call *call)
 	return ret;
 }
 
+/* Count who answers */
+static long kvmppc_tce_virt_answer(struct kvm_vcpu *vcpu, long ret)
+{
+	if (ret == H_TOO_HARD)
+		vcpu->stat.tce_user_space++;
+	else
+		vcpu->stat.tce_virtual_mode++;
+	return ret;
+}
+
+static long kvmppc_tce_virt_one(struct kvm_vcpu *vcpu, unsigned long liobn,
+				unsigned long ioba, unsigned long tce)
+{
+	int vm, user;
+	long ret;
+
+	vm = srcu_read_lock(&vcpu->kvm->srcu);
+	user = srcu_read_lock(&iommu_user_srcu);
+	ret = kvmppc_tce_put_one(vcpu, &vcpu->stat.tce_virtual_mode, liobn,
+				 ioba, tce, true);
+	srcu_read_unlock(&iommu_user_srcu, user);
+	srcu_read_unlock(&vcpu->kvm->srcu, vm);
+	return ret;
+}
+
 static long kvmppc_tce_virt_call(struct kvm_vcpu *vcpu, unsigned long req,
 				 unsigned long liobn, unsigned long ioba,
 				 unsigned long arg, unsigned long n)
 {
-	struct kvmppc_tce_call call;
-	int vm, user;
+	struct kvmppc_tce_call call __uninitialized;
 	long ret;
 
 	if (kvmppc_tce_is_one(req, arg, n)) {
-		vm = srcu_read_lock(&vcpu->kvm->srcu);
-		user = srcu_read_lock(&iommu_user_srcu);
-		ret = kvmppc_tce_put_one(vcpu->kvm, liobn, ioba, arg, true);
-		srcu_read_unlock(&iommu_user_srcu, user);
-		srcu_read_unlock(&vcpu->kvm->srcu, vm);
+		ret = kvmppc_tce_virt_one(vcpu, liobn, ioba, arg);
 		if (ret != H_TOO_HARD)
 			return ret;
 	}
 
-	ret = kvmppc_tce_args(&call, vcpu->kvm, req, liobn, ioba, arg, n);
+	ret = kvmppc_tce_args(&call, vcpu, req, liobn, ioba, arg, n);
 	if (ret == H_SUCCESS)
 		ret = kvmppc_tce_virt(&call);
 	if (ret == H_TOO_HARD && call.no_list)
 		ret = kvmppc_tce_virt_copy(&call);
-	return ret;
+	return kvmppc_tce_virt_answer(vcpu, ret);
 }
 
 /**
@@ -606,6 +629,7 @@ long kvmppc_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 	idx = srcu_read_lock(&vcpu->kvm->srcu);
 	ret = kvmppc_tce_get(vcpu->kvm, liobn, ioba, &tce);
 	srcu_read_unlock(&vcpu->kvm->srcu, idx);
+	kvmppc_tce_virt_answer(vcpu, ret);
 
 	if (ret == H_SUCCESS)
 		kvmppc_set_gpr(vcpu, 4, tce);

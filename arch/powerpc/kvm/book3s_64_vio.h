@@ -79,14 +79,12 @@ struct kvmppc_tce_owner {
  * struct kvmppc_spapr_tce_iommu_table - a LIOBN's binding to a hardware table
  * @next: in kvmppc_spapr_tce_table::iommu_tables
  * @tbl: the table; a reference is held
- * @one: modes, as bits, in which kvmppc_tce_put_one() serves
  * @owners: the groups that share the binding, under kvm->arch.spapr_tce_lock
  * @dead: links bindings that were unlinked, until they are freed
  */
 struct kvmppc_spapr_tce_iommu_table {
 	struct list_head next;
 	struct iommu_table *tbl;
-	unsigned int one;
 	struct list_head owners;
 	struct hlist_node dead;
 };
@@ -103,7 +101,8 @@ struct kvmppc_spapr_tce_iommu_table {
  * @hint: where the last region was found, see mm_iommu_find()
  * @iommu_tables: bindings; changed under kvm->arch.spapr_tce_lock, read under
  *	SRCU
- * @only: the binding, if there is just one; goes with @iommu_tables
+ * @only: the table bound, if it is the only one and kvmppc_tce_put_one() serves
+ *	it; goes with @iommu_tables
  * @alloc_lock: serializes the allocation of shadow pages
  * @pages: the shadow; NULL where all TCEs are 0.  A page once there stays.
  */
@@ -117,7 +116,7 @@ struct kvmppc_spapr_tce_table {
 	u64 size;
 	u32 hint;
 	struct list_head iommu_tables;
-	struct kvmppc_spapr_tce_iommu_table *only;
+	struct iommu_table *only;
 	struct mutex alloc_lock; /* shadow pages */
 	u64 *pages[];
 };
@@ -144,6 +143,7 @@ struct kvmppc_tce_mem {
 
 /**
  * struct kvmppc_tce_run - a hypercall at work
+ * @stat: counters of the calling virtual CPU
  * @stt: the LIOBN
  * @slot: memslot met last
  * @idx: the entry that is next, counted from the LIOBN's first
@@ -158,6 +158,7 @@ struct kvmppc_tce_mem {
  * @pos: places of @idx in the tables
  */
 struct kvmppc_tce_run {
+	struct kvm_vcpu_stat *stat;
 	struct kvmppc_spapr_tce_table *stt;
 	struct kvm_memory_slot *slot;
 	unsigned long idx;
@@ -211,6 +212,13 @@ kvmppc_tce_window(const struct kvmppc_spapr_tce_table *stt, unsigned long ioba,
 	return H_SUCCESS;
 }
 
+/* Leave a hypercall to the next tier, and count why */
+static __always_inline long kvmppc_tce_hard(u64 *why)
+{
+	++*why;
+	return H_TOO_HARD;
+}
+
 static __always_inline unsigned int
 kvmppc_tce_parts_shift(const struct kvmppc_spapr_tce_table *stt,
 		       const struct iommu_table *tbl)
@@ -253,13 +261,10 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
 	     at = READ_ONCE(at->next)) {
 		stit = list_entry(at, struct kvmppc_spapr_tce_iommu_table, next);
 
-		if (run->nr == KVMPPC_TCE_TABLES)
-			return H_TOO_HARD;
-		if (stit->tbl->it_pinned ||
-		    READ_ONCE(stit->tbl->it_mm) != stt->kvm->mm)
-			return H_TOO_HARD;
-		if (!iommu_user_can(stit->tbl, n, KVMPPC_TCE_MODE))
-			return H_TOO_HARD;
+		if (run->nr == KVMPPC_TCE_TABLES || stit->tbl->it_pinned ||
+		    READ_ONCE(stit->tbl->it_mm) != stt->kvm->mm ||
+		    !iommu_user_can(stit->tbl, n, KVMPPC_TCE_MODE))
+			return kvmppc_tce_hard(&run->stat->tce_hard_table);
 
 		shift |= kvmppc_tce_parts_shift(stt, stit->tbl);
 		run->pos[run->nr].tbl = stit->tbl;
@@ -268,7 +273,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
 	}
 
 	if (1UL << shift > KVMPPC_TCE_PARTS)
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(&run->stat->tce_hard_count);
 
 	run->simple = run->nr == 1 && !shift;
 	iommu_user_begin(&run->batch, stt->kvm->mm, &stt->hint);
@@ -304,6 +309,7 @@ static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run)
 				kvmppc_tce_entry(run->stt, tbl, run->first),
 				n << kvmppc_tce_parts_shift(run->stt, tbl),
 				KVMPPC_TCE_MODE);
+		run->stat->tce_invalidations++;
 	}
 
 	if (run->nr)
@@ -415,18 +421,19 @@ kvmppc_tce_need_shadow(struct kvmppc_tce_run *run)
 	if (likely(kvmppc_tce_shadow(run)))
 		return H_SUCCESS;
 	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(&run->stat->tce_hard_shadow);
 	return kvmppc_tce_shadow_alloc(run->stt, run->idx);
 }
 
 /* Make sure that the level of @entry exists in both views of pos->tbl */
 static __always_inline long
-kvmppc_tce_need_level(struct iommu_user_pos *pos, unsigned long entry)
+kvmppc_tce_need_level(struct kvmppc_tce_run *run, struct iommu_user_pos *pos,
+		      unsigned long entry)
 {
 	if (likely(iommu_user_seek(pos, entry)))
 		return H_SUCCESS;
 	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(&run->stat->tce_hard_level);
 	if (iommu_user_populate(pos->tbl, entry) ||
 	    !iommu_user_seek(pos, entry))
 		return H_NOT_ENOUGH_RESOURCES;
@@ -449,7 +456,7 @@ kvmppc_tce_need_levels(struct kvmppc_tce_run *run)
 		unsigned long entry;
 
 		for (entry = first; entry < end; entry += pos->left) {
-			ret = kvmppc_tce_need_level(pos, entry);
+			ret = kvmppc_tce_need_level(run, pos, entry);
 			if (ret != H_SUCCESS)
 				return ret;
 		}
@@ -506,24 +513,24 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 
 	if (unlikely(!kvmppc_tce_to_ua(run->stt->kvm, &run->slot, tce, size,
 				       ua, true)))
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(&run->stat->tce_hard_memory);
 	if (!run->nr)
 		return H_SUCCESS;
 
 	ref = iommu_user_ref(&run->batch, *ua, size);
 	if (unlikely(!ref)) {
 		if (!iommu_user_full(&run->batch))
-			return H_TOO_HARD;
+			return kvmppc_tce_hard(&run->stat->tce_hard_memory);
 		kvmppc_tce_flush(run);
 		ref = iommu_user_ref(&run->batch, *ua, size);
 		if (!ref)
-			return H_TOO_HARD;
+			return kvmppc_tce_hard(&run->stat->tce_hard_memory);
 	}
 
 	if (unlikely(!iommu_user_reserve(ref, work,
 					 (run->end - run->idx - 1) * work,
 					 KVMPPC_TCE_MODE)))
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(&run->stat->tce_hard_memory);
 
 	if (run->simple && run->end - run->idx > 1)
 		kvmppc_tce_keep_mem(run, *ua, ref);
@@ -580,7 +587,7 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 		goto next;
 
 	if (unlikely(!pos->user)) {
-		ret = kvmppc_tce_need_level(pos, pos->entry);
+		ret = kvmppc_tce_need_level(run, pos, pos->entry);
 		if (ret != H_SUCCESS)
 			return ret;
 	}
@@ -588,7 +595,7 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	if (perm) {
 		new = iommu_user_tce(ref->mem, pos->tbl, ua, perm);
 		if (unlikely(!new))
-			return H_TOO_HARD;
+			return kvmppc_tce_hard(&run->stat->tce_hard_memory);
 		user = ua | IOMMU_USER_SET;
 	}
 
@@ -597,7 +604,7 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 
 	if (unlikely(!iommu_user_lock(pos->user, &old,
 				      KVMPPC_TCE_MODE == IOMMU_USER_VIRT)))
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
 
 	if (unlikely(iommu_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE))) {
 		user = old;
@@ -716,7 +723,7 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 
 	for (t = 0; perm && t < run->nr; ++t)
 		if (!iommu_user_tce(ref->mem, run->pos[t].tbl, ua, perm))
-			return H_TOO_HARD;
+			return kvmppc_tce_hard(&run->stat->tce_hard_memory);
 
 	ret = kvmppc_tce_need_levels(run);
 	if (ret != H_SUCCESS)
@@ -727,7 +734,7 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 
 	lock = run->pos[0].user;
 	if (!iommu_user_lock(lock, &word0, KVMPPC_TCE_MODE == IOMMU_USER_VIRT))
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
 
 	if (kvmppc_tce_set_parts(run, perm, ua, ref, &word0)) {
 		/* Neither old nor new: lead nowhere, in all tables */
@@ -850,6 +857,7 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list)
 
 	ref->credit -= i;
 	ref->removed += replaced;
+	run->stat->tce_mapped += i;
 	kvmppc_tce_span_end(run, i);
 }
 
@@ -894,6 +902,7 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce)
 			break;
 
 	ref->removed += removed;
+	run->stat->tce_cleared += i;
 	kvmppc_tce_span_end(run, i);
 }
 
@@ -933,7 +942,7 @@ kvmppc_tce_piece(const struct kvmppc_tce_run *run, unsigned long n)
 
 /**
  * struct kvmppc_tce_call - the arguments of a hypercall, and how far it is
- * @kvm: the VM
+ * @vcpu: the calling virtual CPU
  * @liobn: LIOBN as the guest passed it
  * @ioba: bus address of the next entry, in bytes
  * @n: entries left
@@ -944,7 +953,7 @@ kvmppc_tce_piece(const struct kvmppc_tce_run *run, unsigned long n)
  * @no_list: set when the list is not in registered memory
  */
 struct kvmppc_tce_call {
-	struct kvm *kvm;
+	struct kvm_vcpu *vcpu;
 	unsigned long liobn;
 	unsigned long ioba;
 	unsigned long n;
@@ -958,7 +967,7 @@ struct kvmppc_tce_call {
 /**
  * kvmppc_tce_args() - make a call of a hypercall's arguments
  * @call: where to store it
- * @kvm: the VM
+ * @vcpu: the calling virtual CPU
  * @req: H_PUT_TCE, H_PUT_TCE_INDIRECT or H_STUFF_TCE
  * @liobn: first argument, and so on
  * @ioba: bus address of the first entry, in bytes
@@ -969,33 +978,29 @@ struct kvmppc_tce_call {
  * or not aligned to it, permissions in the value of H_STUFF_TCE.
  */
 static __always_inline long kvmppc_tce_args(struct kvmppc_tce_call *call,
-					    struct kvm *kvm, unsigned long req,
+					    struct kvm_vcpu *vcpu,
+					    unsigned long req,
 					    unsigned long liobn,
 					    unsigned long ioba,
 					    unsigned long arg, unsigned long n)
 {
-	*call = (struct kvmppc_tce_call) {
-		.kvm = kvm,
-		.liobn = liobn,
-		.ioba = ioba,
-		.n = n,
-	};
+	const bool listed = req == H_PUT_TCE_INDIRECT;
 
-	switch (req) {
-	case H_PUT_TCE:
-		call->tce = arg;
-		call->n = 1;
-		return H_SUCCESS;
-	case H_STUFF_TCE:
-		call->tce = arg;
-		return arg & IOMMU_USER_PERM ? H_PARAMETER : H_SUCCESS;
-	default:
-		call->in_guest = true;
-		call->list_gpa = arg;
-		if (n > KVMPPC_TCE_LIST_MAX || arg & (SZ_4K - 1))
-			return H_PARAMETER;
-		return H_SUCCESS;
-	}
+	call->vcpu = vcpu;
+	call->liobn = liobn;
+	call->ioba = ioba;
+	call->n = req == H_PUT_TCE ? 1 : n;
+	call->in_guest = listed;
+	call->list_gpa = listed ? arg : 0;
+	call->list = NULL;
+	call->tce = listed ? 0 : arg;
+	call->no_list = false;
+
+	if (listed && (n > KVMPPC_TCE_LIST_MAX || arg & (SZ_4K - 1)))
+		return H_PARAMETER;
+	if (req == H_STUFF_TCE && arg & IOMMU_USER_PERM)
+		return H_PARAMETER;
+	return H_SUCCESS;
 }
 
 /*
@@ -1015,12 +1020,12 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 		return H_SUCCESS;
 
 	call->no_list = true;
-	if (!kvmppc_tce_to_ua(call->kvm, &run->slot, call->list_gpa,
+	if (!kvmppc_tce_to_ua(call->vcpu->kvm, &run->slot, call->list_gpa,
 			      sizeof(**list), &ua, true))
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(&run->stat->tce_hard_list);
 	ref = iommu_user_ref(&run->batch, ua, sizeof(**list));
 	if (!ref || !iommu_user_open_region(ref->mem, KVMPPC_TCE_MODE))
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(&run->stat->tce_hard_list);
 
 	hpa = READ_ONCE(*mm_iommu_page(ref->mem, ua)) & PAGE_MASK;
 	*list = __va(hpa | (ua & ~PAGE_MASK));
@@ -1028,34 +1033,14 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 	return H_SUCCESS;
 }
 
-/* The modes in which kvmppc_tce_put_one() serves a table, as bits */
-static __always_inline unsigned int
-kvmppc_tce_one_modes(const struct kvmppc_spapr_tce_table *stt,
-		     const struct iommu_table *tbl)
+/* Does kvmppc_tce_put_one() serve a table?  In all modes, then. */
+static __always_inline bool
+kvmppc_tce_has_one(const struct kvmppc_spapr_tce_table *stt,
+		   const struct iommu_table *tbl)
 {
-	unsigned int modes = 0;
-
-	if (tbl->it_pinned || !tbl->it_base || tbl->it_indirect_levels ||
-	    tbl->it_page_shift != stt->page_shift)
-		return 0;
-
-	if (iommu_user_can(tbl, 1, IOMMU_USER_REAL))
-		modes |= BIT(IOMMU_USER_REAL);
-	return modes | BIT(IOMMU_USER_EARLY) | BIT(IOMMU_USER_VIRT);
-}
-
-/* The only table that @stt is bound to, if it may be changed from here */
-static __always_inline struct iommu_table *
-kvmppc_tce_only_table(struct mm_struct *mm,
-		      const struct kvmppc_spapr_tce_table *stt)
-{
-	/* Pairs with smp_store_release() in kvmppc_tce_note_only() */
-	struct kvmppc_spapr_tce_iommu_table *stit = READ_ONCE(stt->only);
-
-	if (!stit || !(stit->one & BIT(KVMPPC_TCE_MODE)) ||
-	    READ_ONCE(stit->tbl->it_mm) != mm)
-		return NULL;
-	return stit->tbl;
+	return !tbl->it_pinned && tbl->it_base && !tbl->it_indirect_levels &&
+	       tbl->it_page_shift == stt->page_shift &&
+	       iommu_user_can(tbl, 1, IOMMU_USER_REAL);
 }
 
 /*
@@ -1091,7 +1076,8 @@ kvmppc_tce_one_word(struct kvm *kvm, struct mm_struct *mm,
 
 /**
  * kvmppc_tce_put_one() - serve a hypercall that writes a single TCE
- * @kvm: the VM
+ * @vcpu: the calling virtual CPU
+ * @served: counter of hypercalls served
  * @liobn: LIOBN
  * @ioba: bus address of the entry, in bytes
  * @tce: TCE
@@ -1102,15 +1088,16 @@ kvmppc_tce_one_word(struct kvm *kvm, struct mm_struct *mm,
  * entry (iommu_user_table_get()).
  *
  * Context: as kvmppc_tce_put().
- * Return: H_SUCCESS; H_PARAMETER; H_TOO_HARD when kvmppc_tce_put() has to be
- * asked, and nothing was changed.
+ * Return: H_SUCCESS; H_TOO_HARD when kvmppc_tce_put() has to be asked, and
+ * nothing was changed.
  */
-static __always_inline long kvmppc_tce_put_one(struct kvm *kvm,
-					       unsigned long liobn,
+static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
+					       u64 *served, unsigned long liobn,
 					       unsigned long ioba, u64 tce,
 					       const bool search)
 {
 	struct mm_iommu_table_group_mem_t *mem = NULL;
+	struct kvm *kvm = vcpu->kvm;
 	struct mm_struct *mm = kvm->mm;
 	struct kvmppc_spapr_tce_table *stt;
 	u64 *shadow, *user, old = 0, word = 0, new = 0;
@@ -1122,11 +1109,14 @@ static __always_inline long kvmppc_tce_put_one(struct kvm *kvm,
 	if (unlikely(!stt))
 		return H_TOO_HARD;
 	if (kvmppc_tce_window(stt, ioba, 1, &idx) != H_SUCCESS)
-		return H_PARAMETER;
+		return H_TOO_HARD;
 
-	tbl = kvmppc_tce_only_table(mm, stt);
+	/* Pairs with smp_store_release() in kvmppc_tce_note_only() */
+	tbl = READ_ONCE(stt->only);
+	if (unlikely(!tbl || READ_ONCE(tbl->it_mm) != mm))
+		return H_TOO_HARD;
 	shadow = READ_ONCE(stt->pages[idx / TCES_PER_PAGE]);
-	if (unlikely(!tbl || !shadow))
+	if (unlikely(!shadow))
 		return H_TOO_HARD;
 	shadow += idx % TCES_PER_PAGE;
 	hw = (__be64 *)tbl->it_base + idx;
@@ -1153,6 +1143,13 @@ static __always_inline long kvmppc_tce_put_one(struct kvm *kvm,
 	iommu_user_unlock(user, new);
 	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_enable();
+
+	if (word)
+		vcpu->stat.tce_mapped++;
+	else
+		vcpu->stat.tce_cleared++;
+	vcpu->stat.tce_invalidations++;
+	++*served;
 
 	iommu_user_kill(tbl, stt->offset + idx, 1, KVMPPC_TCE_MODE);
 	if (old & IOMMU_USER_SET)
@@ -1181,9 +1178,10 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 	unsigned long idx, n;
 	long ret;
 
-	stt = kvmppc_tce_find(call->kvm, call->liobn);
+	run.stat = &call->vcpu->stat;
+	stt = kvmppc_tce_find(call->vcpu->kvm, call->liobn);
 	if (!stt)
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(&run.stat->tce_hard_liobn);
 
 	ret = kvmppc_tce_window(stt, call->ioba, call->n, &idx);
 	if (ret != H_SUCCESS)
@@ -1195,7 +1193,7 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 
 	n = kvmppc_tce_piece(&run, call->n);
 	if (!n && call->n)
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(&run.stat->tce_hard_count);
 	run.end = idx + n;
 
 	ret = kvmppc_tce_list(call, &run, &list);
@@ -1210,6 +1208,10 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 		ret = kvmppc_tce_step(&run, tce);
 		if (unlikely(ret != H_SUCCESS))
 			break;
+		if (tce & IOMMU_USER_PERM)
+			run.stat->tce_mapped++;
+		else
+			run.stat->tce_cleared++;
 		kvmppc_tce_hurry(&run, list ? list + (run.idx - idx) : NULL,
 				 tce);
 	}
@@ -1288,25 +1290,30 @@ static __always_inline bool kvmppc_tce_is_one(unsigned long req,
 
 /* What the shortest way did not do: kept apart, to leave it the registers */
 static noinline __maybe_unused long
-kvmppc_tce_guest_more(struct kvm *kvm, unsigned long req, unsigned long liobn,
-		      unsigned long ioba, unsigned long arg, unsigned long n)
+kvmppc_tce_guest_more(struct kvm_vcpu *vcpu, u64 *served, unsigned long req,
+		      unsigned long liobn, unsigned long ioba,
+		      unsigned long arg, unsigned long n)
 {
-	struct kvmppc_tce_call call;
+	struct kvmppc_tce_call call __uninitialized;
 	long ret;
 
 	if (kvmppc_tce_is_one(req, arg, n)) {
-		ret = kvmppc_tce_put_one(kvm, liobn, ioba, arg, true);
+		ret = kvmppc_tce_put_one(vcpu, served, liobn, ioba, arg, true);
 		if (ret != H_TOO_HARD)
 			return ret;
 	}
 
-	ret = kvmppc_tce_args(&call, kvm, req, liobn, ioba, arg, n);
-	return ret == H_SUCCESS ? kvmppc_tce_put(&call) : ret;
+	ret = kvmppc_tce_args(&call, vcpu, req, liobn, ioba, arg, n);
+	if (ret == H_SUCCESS)
+		ret = kvmppc_tce_put(&call);
+	if (ret != H_TOO_HARD)
+		++*served;
+	return ret;
 }
 
 /* Serve H_GET_TCE, whose answer goes to GPR4 */
 static __always_inline long
-kvmppc_tce_guest_get(struct kvm_vcpu *vcpu, unsigned long liobn,
+kvmppc_tce_guest_get(struct kvm_vcpu *vcpu, u64 *served, unsigned long liobn,
 		     unsigned long ioba)
 {
 	u64 tce;
@@ -1315,20 +1322,24 @@ kvmppc_tce_guest_get(struct kvm_vcpu *vcpu, unsigned long liobn,
 	ret = kvmppc_tce_get(vcpu->kvm, liobn, ioba, &tce);
 	if (ret == H_SUCCESS)
 		kvmppc_tce_set_gpr(vcpu, 4, tce);
+	if (ret != H_TOO_HARD)
+		++*served;
 	return ret;
 }
 
 /* Serve another hypercall; for the arguments see kvmppc_tce_args() */
 static __always_inline long
-kvmppc_tce_guest_put(struct kvm *kvm, unsigned long req, unsigned long liobn,
-		     unsigned long ioba, unsigned long arg, unsigned long n)
+kvmppc_tce_guest_put(struct kvm_vcpu *vcpu, u64 *served, unsigned long req,
+		     unsigned long liobn, unsigned long ioba,
+		     unsigned long arg, unsigned long n)
 {
 	long ret = H_TOO_HARD;
 
 	if (kvmppc_tce_is_one(req, arg, n))
-		ret = kvmppc_tce_put_one(kvm, liobn, ioba, arg, false);
+		ret = kvmppc_tce_put_one(vcpu, served, liobn, ioba, arg, false);
 	if (unlikely(ret == H_TOO_HARD))
-		ret = kvmppc_tce_guest_more(kvm, req, liobn, ioba, arg, n);
+		ret = kvmppc_tce_guest_more(vcpu, served, req, liobn, ioba, arg,
+					    n);
 	return ret;
 }
 
@@ -1337,6 +1348,7 @@ kvmppc_tce_guest_put(struct kvm *kvm, unsigned long req, unsigned long liobn,
  * on.  True when it is done, and the answer is in GPR3.
  */
 static __always_inline bool kvmppc_tce_guest_hcall(struct kvm_vcpu *vcpu,
+						   u64 *served,
 						   unsigned int tier)
 {
 	unsigned long req = kvmppc_tce_gpr(vcpu, 3);
@@ -1353,9 +1365,9 @@ static __always_inline bool kvmppc_tce_guest_hcall(struct kvm_vcpu *vcpu,
 		return false;
 
 	if (req == H_GET_TCE)
-		ret = kvmppc_tce_guest_get(vcpu, liobn, ioba);
+		ret = kvmppc_tce_guest_get(vcpu, served, liobn, ioba);
 	else
-		ret = kvmppc_tce_guest_put(vcpu->kvm, req, liobn, ioba,
+		ret = kvmppc_tce_guest_put(vcpu, served, req, liobn, ioba,
 					   kvmppc_tce_gpr(vcpu, 6),
 					   kvmppc_tce_gpr(vcpu, 7));
 	if (ret == H_TOO_HARD)

@@ -32,7 +32,8 @@
  */
 bool kvmppc_partial_tce_hcall(struct kvm_vcpu *vcpu)
 {
-	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_PARTIAL);
+	return kvmppc_tce_guest_hcall(vcpu, &vcpu->stat.tce_partial_exit,
+				      KVMPPC_TCE_TIER_PARTIAL);
 }
 
 /**
@@ -44,6 +45,7 @@ bool kvmppc_partial_tce_hcall(struct kvm_vcpu *vcpu)
  */
 bool kvmppc_early_tce_hcall(struct kvm_vcpu *vcpu)
 {
-	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_EARLY);
+	return kvmppc_tce_guest_hcall(vcpu, &vcpu->stat.tce_early_exit,
+				      KVMPPC_TCE_TIER_EARLY);
 }
 EXPORT_SYMBOL_GPL(kvmppc_early_tce_hcall);

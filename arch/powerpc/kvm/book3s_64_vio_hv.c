@@ -46,7 +46,8 @@ long kvmppc_rm_h_put_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
 		return H_TOO_HARD;
 
-	return kvmppc_tce_guest_put(vcpu->kvm, H_PUT_TCE, liobn, ioba, tce, 1);
+	return kvmppc_tce_guest_put(vcpu, &vcpu->stat.tce_real_mode, H_PUT_TCE,
+				    liobn, ioba, tce, 1);
 }
 
 /**
@@ -67,8 +68,9 @@ long kvmppc_rm_h_put_tce_indirect(struct kvm_vcpu *vcpu, unsigned long liobn,
 	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
 		return H_TOO_HARD;
 
-	return kvmppc_tce_guest_put(vcpu->kvm, H_PUT_TCE_INDIRECT, liobn, ioba,
-				    tce_list, npages);
+	return kvmppc_tce_guest_put(vcpu, &vcpu->stat.tce_real_mode,
+				    H_PUT_TCE_INDIRECT, liobn, ioba, tce_list,
+				    npages);
 }
 
 /**
@@ -89,8 +91,8 @@ long kvmppc_rm_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
 		return H_TOO_HARD;
 
-	return kvmppc_tce_guest_put(vcpu->kvm, H_STUFF_TCE, liobn, ioba,
-				    tce_value, npages);
+	return kvmppc_tce_guest_put(vcpu, &vcpu->stat.tce_real_mode,
+				    H_STUFF_TCE, liobn, ioba, tce_value, npages);
 }
 
 /**
@@ -108,7 +110,8 @@ long kvmppc_rm_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
 		return H_TOO_HARD;
 
-	return kvmppc_tce_guest_get(vcpu, liobn, ioba);
+	return kvmppc_tce_guest_get(vcpu, &vcpu->stat.tce_real_mode, liobn,
+				    ioba);
 }
 
 /**
@@ -120,5 +123,6 @@ long kvmppc_rm_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
  */
 bool kvmppc_rm_tce_hcall(struct kvm_vcpu *vcpu)
 {
-	return kvmppc_tce_guest_hcall(vcpu, KVMPPC_TCE_TIER_PARTIAL);
+	return kvmppc_tce_guest_hcall(vcpu, &vcpu->stat.tce_partial_exit,
+				      KVMPPC_TCE_TIER_PARTIAL);
 }
