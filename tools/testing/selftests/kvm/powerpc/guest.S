@@ -11,8 +11,7 @@
 	.balign	4
 	.globl	guest_begin, guest_end
 guest_begin:
-	lis	31, GUEST_MAILBOX >> 16
-1:	ld	30, 96(31)		/* how often */
+1:	ld	30, 96(31)		/* how often; r31: the mailbox */
 	mfspr	29, 268			/* the timebase */
 2:	ld	3, 0(31)		/* the hypercall's number */
 	ld	4, 8(31)		/* its arguments */

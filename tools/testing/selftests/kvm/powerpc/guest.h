@@ -5,7 +5,8 @@
 
 /* Guest addresses of the program and of its mailbox; the latter 64K aligned */
 #define GUEST_CODE	0x10000
-#define GUEST_MAILBOX	0x20000
+#define GUEST_MAILBOX	0x20000	/* of virtual CPU 0, and so on */
+#define GUEST_MAILBOX_SIZE	0x100
 
 /* No hypercall of PAPR or KVM: tells user space that the answer is there */
 #define GUEST_DONE	0xf0f0

@@ -4,121 +4,16 @@
  * behind when a call fails, and defects that the handlers had.  A case is named
  * after the defect that it shows the absence of.
  *
- * Each case is a process of its own, which gives everything back by ending.
- *
  * That nothing leads to memory any more is seen by unregistering it: that
  * succeeds only when the kernel counts no translation.
  */
 #include <errno.h>
 #include <pthread.h>
-#include <stdbool.h>
-#include <endian.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
-#include <sys/wait.h>
 #include <linux/vfio.h>
 
-#include "edu.h"
-#include "ktap.h"
-#include "vfio.h"
-#include "vm.h"
-
-#define LIOBN		0x80000001UL
-#define WINDOW		0x40000000UL
-#define SHIFT		12
-#define PAGE		0x1000UL
-#define ENTRIES		(WINDOW >> SHIFT)
-#define LAST		(WINDOW - PAGE)
-#define RW		(TCE_READ | TCE_WRITE)
-
-/* Guest addresses: the list of H_PUT_TCE_INDIRECT, pages to map, and a hole */
-#define LIST		VM_FREE
-#define DATA		(VM_FREE + 0x200000UL)
-#define HOLE		0x40000000UL
-
-/* What user space answers when a hypercall reaches it */
-#define FROM_USER	(-4242L)
-
-struct env {
-	struct vfio_dev dev;
-	struct vm vm;
-	int tablefd;
-	bool failed;
-};
-
-#define expect(env, what) do {						\
-	if (!(what)) {							\
-		ktap_say("  line %d: not so: %s", __LINE__, #what);	\
-		(env)->failed = true;					\
-	}								\
-} while (0)
-
-static long hcall(struct env *env, __u64 nr, __u64 a, __u64 b, __u64 c)
-{
-	const long user = FROM_USER;
-
-	return vm_hypercall(&env->vm, &user, nr, LIOBN, a, b, c);
-}
-
-static long put(struct env *env, __u64 bus, __u64 tce)
-{
-	return hcall(env, H_PUT_TCE, bus, tce, 0);
-}
-
-static long stuff(struct env *env, __u64 bus, __u64 tce, __u64 n)
-{
-	return hcall(env, H_STUFF_TCE, bus, tce, n);
-}
-
-static long indirect(struct env *env, __u64 bus, __u64 list, __u64 n)
-{
-	return hcall(env, H_PUT_TCE_INDIRECT, bus, list, n);
-}
-
-/* The TCE that the guest reads back; -1 when it cannot */
-static __u64 get(struct env *env, __u64 bus)
-{
-	return hcall(env, H_GET_TCE, bus, 0, 0) ? ~0UL : env->vm.value;
-}
-
-static void set_list(struct env *env, unsigned int i, __u64 tce)
-{
-	((__u64 *)(env->vm.mem + LIST))[i] = htobe64(tce);
-}
-
-static void fill_list(struct env *env, __u64 perm)
-{
-	unsigned int i;
-
-	for (i = 0; i < 512; i++)
-		set_list(env, i, (DATA + i * PAGE) | perm);
-}
-
-static int unregister(struct env *env)
-{
-	return vfio_unregister(&env->dev, env->vm.mem, env->vm.size);
-}
-
-/* Up to the point where only the binding is missing */
-static void prepare(struct env *env, unsigned int liobn_shift)
-{
-	vm_create(&env->vm, 16 << 20);
-	vfio_open_group(&env->dev);
-	vfio_register(&env->dev, env->vm.mem, env->vm.size);
-	ktap_need(!vm_group_add(&env->vm, &env->dev), "adding the group");
-	env->tablefd = vm_create_liobn(&env->vm, LIOBN, liobn_shift,
-				       WINDOW >> liobn_shift);
-	vfio_create_window(&env->dev, SHIFT, WINDOW);
-}
-
-static void begin(struct env *env)
-{
-	prepare(env, SHIFT);
-	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
-}
+#include "cases.h"
 
 static void put_and_get(struct env *env)
 {
@@ -419,11 +314,7 @@ static void ioctl_past_the_window(struct env *env)
 	expect(env, unregister(env) == 0);
 }
 
-static const struct {
-	const char *name;
-	void (*run)(struct env *env);
-} cases[] = {
-#define CASE(name)	{ #name, name }
+static const struct test_case cases[] = {
 	CASE(put_and_get),
 	CASE(indirect_lists),
 	CASE(stuff_runs),
@@ -444,31 +335,7 @@ static const struct {
 	CASE(ioctl_past_the_window),
 };
 
-static bool run_case(struct env *env, unsigned int i)
-{
-	pid_t pid = fork();
-	int status = 0;
-
-	if (!pid) {
-		alarm(120);
-		cases[i].run(env);
-		_exit(env->failed);
-	}
-	waitpid(pid, &status, 0);
-	if (WIFSIGNALED(status))
-		ktap_say("  ended by signal %d", WTERMSIG(status));
-	return !status;
-}
-
 int main(void)
 {
-	const unsigned int nr = ARRAY_SIZE(cases);
-	struct env env = { 0 };
-	unsigned int i;
-
-	ktap_plan(nr);
-	vfio_find(&env.dev, EDU_VENDOR, EDU_DEVICE);
-	for (i = 0; i < nr; i++)
-		ktap_ok(run_case(&env, i), "%s", cases[i].name);
-	ktap_end();
+	return run_cases(cases, ARRAY_SIZE(cases));
 }

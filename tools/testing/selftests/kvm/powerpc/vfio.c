@@ -59,50 +59,80 @@ static void vfio_need_spapr(void)
 	close(container);
 }
 
-void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device)
+/* The IOMMU group of a device, or -1 */
+static int vfio_group_of(const char *bdf)
 {
 	char path[PATH_MAX], link[PATH_MAX] = "";
-	struct dirent *entry;
-	DIR *dir;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/iommu_group", bdf);
+	if (readlink(path, link, sizeof(link) - 1) < 0)
+		return -1;
+	return atoi(basename(link));
+}
+
+/* The first device of this kind, by address, in a group other than @other */
+static bool vfio_search(struct vfio_dev *dev, unsigned int vendor,
+			unsigned int device, int other)
+{
+	struct dirent **entries;
+	int i, id, nr = scandir(PCI_DEVICES, &entries, NULL, alphasort);
 
 	memset(dev, 0, sizeof(*dev));
 	dev->group = -1;
 	dev->container = -1;
 	dev->device = -1;
 
-	dir = opendir(PCI_DEVICES);
-	while (dir && (entry = readdir(dir))) {
-		if (pci_id(entry->d_name, "vendor") != vendor ||
-		    pci_id(entry->d_name, "device") != device)
-			continue;
-		snprintf(dev->bdf, sizeof(dev->bdf), "%.15s", entry->d_name);
-		break;
-	}
-	if (dir)
-		closedir(dir);
-	if (!dev->bdf[0])
-		ktap_skip("there is no PCI device %04x:%04x", vendor, device);
+	for (i = 0; i < nr; i++) {
+		const char *bdf = entries[i]->d_name;
 
-	snprintf(path, sizeof(path), PCI_DEVICES "/%s/iommu_group", dev->bdf);
-	if (readlink(path, link, sizeof(link) - 1) < 0)
-		ktap_skip("%s is in no IOMMU group", dev->bdf);
-	dev->id = atoi(basename(link));
+		if (dev->bdf[0] || pci_id(bdf, "vendor") != vendor ||
+		    pci_id(bdf, "device") != device)
+			continue;
+		id = vfio_group_of(bdf);
+		if (id < 0 || id == other)
+			continue;
+		snprintf(dev->bdf, sizeof(dev->bdf), "%.15s", bdf);
+		dev->id = id;
+	}
+	return dev->bdf[0];
+}
+
+void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device)
+{
+	if (!vfio_search(dev, vendor, device, -1))
+		ktap_skip("no PCI device %04x:%04x is in an IOMMU group", vendor,
+			  device);
 	vfio_need_spapr();
 	vfio_bind_driver(vendor, device);
 }
 
-void vfio_open_group(struct vfio_dev *dev)
+bool vfio_find_other(struct vfio_dev *dev, const struct vfio_dev *first,
+		     unsigned int vendor, unsigned int device)
+{
+	return vfio_search(dev, vendor, device, first->id);
+}
+
+void vfio_open_only_group(struct vfio_dev *dev)
 {
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "/dev/vfio/%d", dev->id);
 	dev->group = open(path, O_RDWR);
 	ktap_need(dev->group >= 0, "opening %s", path);
+}
 
+int vfio_join(struct vfio_dev *dev, int container)
+{
+	return ioctl(dev->group, VFIO_GROUP_SET_CONTAINER, &container) ?
+		-errno : 0;
+}
+
+void vfio_open_group(struct vfio_dev *dev)
+{
+	vfio_open_only_group(dev);
 	dev->container = open("/dev/vfio/vfio", O_RDWR);
 	ktap_need(dev->container >= 0, "opening a container");
-	ktap_need(!ioctl(dev->group, VFIO_GROUP_SET_CONTAINER, &dev->container),
-		  "VFIO_GROUP_SET_CONTAINER");
+	ktap_need(!vfio_join(dev, dev->container), "VFIO_GROUP_SET_CONTAINER");
 	ktap_need(!ioctl(dev->container, VFIO_SET_IOMMU, VFIO_SPAPR_TCE_v2_IOMMU),
 		  "VFIO_SET_IOMMU to sPAPR TCE v2");
 }
@@ -175,23 +205,33 @@ int vfio_unmap(const struct vfio_dev *dev, __u64 bus, size_t size)
 	return ioctl(dev->container, VFIO_IOMMU_UNMAP_DMA, &unmap) ? -errno : 0;
 }
 
-void vfio_create_window(const struct vfio_dev *dev, unsigned int page_shift,
-			__u64 size)
+int vfio_add_window(const struct vfio_dev *dev, unsigned int page_shift,
+		    __u64 size, unsigned int levels, __u64 *start)
 {
 	struct vfio_iommu_spapr_tce_create create = {
 		.argsz = sizeof(create),
 		.page_shift = page_shift,
 		.window_size = size,
-		.levels = 1,
+		.levels = levels,
 	};
+	int ret = ioctl(dev->container, VFIO_IOMMU_SPAPR_TCE_CREATE, &create);
+
+	*start = create.start_addr;
+	return ret ? -errno : 0;
+}
+
+void vfio_create_window(const struct vfio_dev *dev, unsigned int page_shift,
+			__u64 size)
+{
+	__u64 start;
 
 	ktap_need(!vfio_remove_window(dev, 0),
 		  "VFIO_IOMMU_SPAPR_TCE_REMOVE of the window at 0");
-	ktap_need(!ioctl(dev->container, VFIO_IOMMU_SPAPR_TCE_CREATE, &create),
+	ktap_need(!vfio_add_window(dev, page_shift, size, 1, &start),
 		  "VFIO_IOMMU_SPAPR_TCE_CREATE of 0x%llx bytes",
 		  (unsigned long long)size);
-	ktap_need(!create.start_addr, "the window starts at 0x%llx",
-		  (unsigned long long)create.start_addr);
+	ktap_need(!start, "the window starts at 0x%llx",
+		  (unsigned long long)start);
 }
 
 void vfio_open_device(struct vfio_dev *dev)

@@ -28,6 +28,14 @@ struct vfio_dev {
 /* Skips the test when the machine has no such device or no VFIO */
 void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device);
 
+/* Another one, in another group; false when there is none */
+bool vfio_find_other(struct vfio_dev *dev, const struct vfio_dev *first,
+		     unsigned int vendor, unsigned int device);
+
+/* The group alone; and into a container: 0 or -errno */
+void vfio_open_only_group(struct vfio_dev *dev);
+int vfio_join(struct vfio_dev *dev, int container);
+
 /* Group into a container of its own, with the sPAPR TCE IOMMU v2 */
 void vfio_open_group(struct vfio_dev *dev);
 bool vfio_in_container(const struct vfio_dev *dev);
@@ -37,7 +45,9 @@ void vfio_register(const struct vfio_dev *dev, void *mem, size_t size);
 void vfio_create_window(const struct vfio_dev *dev, unsigned int page_shift,
 			__u64 size);
 
-/* Each of these returns 0 or -errno */
+/* Each of these returns 0 or -errno; the new window begins at @start */
+int vfio_add_window(const struct vfio_dev *dev, unsigned int page_shift,
+		    __u64 size, unsigned int levels, __u64 *start);
 int vfio_unregister(const struct vfio_dev *dev, void *mem, size_t size);
 int vfio_remove_window(const struct vfio_dev *dev, __u64 start);
 int vfio_map(const struct vfio_dev *dev, __u64 bus, void *mem, size_t size);

@@ -35,24 +35,33 @@ static void vm_enable_hypercall(const struct vm *vm, __u64 nr)
 		  "enabling hypercall 0x%llx", (unsigned long long)nr);
 }
 
-static void vm_create_vcpu(struct vm *vm, int kvm)
+static struct mailbox *vm_mailbox(const struct vm *vm)
+{
+	return (void *)(vm->mem + GUEST_MAILBOX + vm->id * GUEST_MAILBOX_SIZE);
+}
+
+static void vm_create_vcpu(struct vm *vm)
 {
 	struct kvm_enable_cap papr = { .cap = KVM_CAP_PPC_PAPR };
+	int kvm = open("/dev/kvm", O_RDWR);
 	struct kvm_regs regs;
 
-	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, 0);
+	vm->vcpu = ioctl(vm->fd, KVM_CREATE_VCPU, vm->id);
 	ktap_need(vm->vcpu >= 0, "KVM_CREATE_VCPU");
 	ktap_need(!ioctl(vm->vcpu, KVM_ENABLE_CAP, &papr),
 		  "enabling KVM_CAP_PPC_PAPR");
 
-	vm->run = mmap(NULL, ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0),
-		       PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
+	vm->run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	vm->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		       vm->vcpu, 0);
 	ktap_need(vm->run != MAP_FAILED, "mapping the virtual CPU");
+	close(kvm);
 
 	memcpy(vm->mem + GUEST_CODE, guest_begin, guest_end - guest_begin);
 	ktap_need(!ioctl(vm->vcpu, KVM_GET_REGS, &regs), "KVM_GET_REGS");
 	regs.pc = GUEST_CODE;
 	regs.msr = GUEST_MSR;
+	regs.gpr[31] = GUEST_MAILBOX + vm->id * GUEST_MAILBOX_SIZE;
 	ktap_need(!ioctl(vm->vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
 }
 
@@ -98,16 +107,33 @@ void vm_create(struct vm *vm, size_t size)
 		  "creating the VM's VFIO device");
 	vm->vfio = device.fd;
 
-	vm_create_vcpu(vm, kvm);
 	close(kvm);
+	vm_create_vcpu(vm);
 }
 
-int vm_create_liobn(const struct vm *vm, __u64 liobn,
-		    unsigned int page_shift, __u64 pages)
+void vm_close(struct vm *vm)
+{
+	munmap(vm->run, vm->run_size);
+	close(vm->vcpu);
+	close(vm->fd);
+}
+
+void vm_add_vcpu(const struct vm *vm, unsigned int id, struct vm *view)
+{
+	*view = *vm;
+	view->id = id;
+	view->hypercalls = 0;
+	view->user_exits = 0;
+	vm_create_vcpu(view);
+}
+
+int vm_create_liobn_at(const struct vm *vm, __u64 liobn,
+		       unsigned int page_shift, __u64 start, __u64 pages)
 {
 	struct kvm_create_spapr_tce_64 args = {
 		.liobn = liobn,
 		.page_shift = page_shift,
+		.offset = start >> page_shift,
 		.size = pages,
 	};
 	int fd = ioctl(vm->fd, KVM_CREATE_SPAPR_TCE_64, &args);
@@ -115,6 +141,42 @@ int vm_create_liobn(const struct vm *vm, __u64 liobn,
 	ktap_need(fd >= 0, "KVM_CREATE_SPAPR_TCE_64 of %llu entries",
 		  (unsigned long long)pages);
 	return fd;
+}
+
+int vm_create_liobn(const struct vm *vm, __u64 liobn,
+		    unsigned int page_shift, __u64 pages)
+{
+	return vm_create_liobn_at(vm, liobn, page_shift, 0, pages);
+}
+
+__u64 vm_stat(const struct vm *vm, const char *name)
+{
+	struct kvm_stats_header header;
+	char buffer[sizeof(struct kvm_stats_desc) + 128];
+	struct kvm_stats_desc *desc = (void *)buffer;
+	int fd = ioctl(vm->vcpu, KVM_GET_STATS_FD, NULL);
+	__u64 value = 0;
+	size_t size;
+	__u32 i;
+
+	ktap_need(fd >= 0, "KVM_GET_STATS_FD");
+	ktap_need(pread(fd, &header, sizeof(header), 0) == sizeof(header),
+		  "reading the statistics' header");
+	size = sizeof(*desc) + header.name_size;
+	for (i = 0; i < header.num_desc; i++) {
+		ktap_need(pread(fd, buffer, size,
+				header.desc_offset + i * size) == size,
+			  "reading the description of a statistic");
+		if (strcmp(desc->name, name))
+			continue;
+		ktap_need(pread(fd, &value, sizeof(value), header.data_offset +
+				desc->offset) == sizeof(value),
+			  "reading the statistic %s", name);
+		break;
+	}
+	close(fd);
+	ktap_need(i < header.num_desc, "finding the statistic %s", name);
+	return value;
 }
 
 static int vm_set_attr(const struct vm *vm, __u64 attr, void *arg)
@@ -177,7 +239,7 @@ static void vm_run(struct vm *vm, const long *user)
 long vm_hypercall(struct vm *vm, const long *user, __u64 nr, __u64 a,
 		  __u64 b, __u64 c, __u64 d)
 {
-	struct mailbox *box = (void *)(vm->mem + GUEST_MAILBOX);
+	struct mailbox *box = vm_mailbox(vm);
 
 	box->first = (struct vm_call){ nr, { a, b, c, d } };
 	box->second.nr = 0;
@@ -192,7 +254,7 @@ long vm_hypercall(struct vm *vm, const long *user, __u64 nr, __u64 a,
 __u64 vm_time(struct vm *vm, const struct vm_call *first,
 	      const struct vm_call *second, unsigned int times)
 {
-	struct mailbox *box = (void *)(vm->mem + GUEST_MAILBOX);
+	struct mailbox *box = vm_mailbox(vm);
 	const struct vm_call none = { 0 };
 
 	box->first = *first;

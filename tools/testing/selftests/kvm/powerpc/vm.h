@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A virtual machine whose one CPU does the hypercalls that it is told to */
+/* A virtual machine whose CPU does the hypercalls that it is told to */
 #ifndef SELFTEST_KVM_POWERPC_VM_H
 #define SELFTEST_KVM_POWERPC_VM_H
 
@@ -25,9 +25,11 @@
 /**
  * struct vm - the virtual machine
  * @fd: file descriptor of the VM
- * @vcpu: file descriptor of its CPU
+ * @vcpu: file descriptor of a CPU
+ * @id: its number
  * @vfio: file descriptor of its VFIO device (KVM_DEV_VFIO)
  * @run: what the CPU shares with user space
+ * @run_size: its size in bytes
  * @mem: guest memory, which begins at guest address 0
  * @size: its size in bytes
  * @hypercalls: hypercalls that the guest was told to do
@@ -37,8 +39,10 @@
 struct vm {
 	int fd;
 	int vcpu;
+	unsigned int id;
 	int vfio;
 	struct kvm_run *run;
+	size_t run_size;
 	__u8 *mem;
 	size_t size;
 	unsigned long hypercalls;
@@ -52,9 +56,22 @@ __u8 *vm_add_memory(const struct vm *vm, __u32 slot, __u64 gpa, size_t size);
 /* Skips the test when there is no KVM that runs POWER guests by hardware */
 void vm_create(struct vm *vm, size_t size);
 
+/* Let go of the VM and of its CPU; its devices and LIOBNs may hold it still */
+void vm_close(struct vm *vm);
+
+/* Another CPU of the same virtual machine, in @view */
+void vm_add_vcpu(const struct vm *vm, unsigned int id, struct vm *view);
+
 /* A window of @pages entries from bus address 0; returns its descriptor */
 int vm_create_liobn(const struct vm *vm, __u64 liobn,
 		    unsigned int page_shift, __u64 pages);
+
+/* The same from bus address @start on */
+int vm_create_liobn_at(const struct vm *vm, __u64 liobn,
+		       unsigned int page_shift, __u64 start, __u64 pages);
+
+/* A counter of the CPU, by its name in the binary statistics */
+__u64 vm_stat(const struct vm *vm, const char *name);
 
 /* Each returns 0 or -errno */
 int vm_group_add(const struct vm *vm, const struct vfio_dev *dev);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Cases of a test, and the virtual machine with a bound device that they need */
+#ifndef SELFTEST_KVM_POWERPC_CASES_H
+#define SELFTEST_KVM_POWERPC_CASES_H
+
+#include <stdbool.h>
+
+#include "edu.h"
+#include "ktap.h"
+#include "vfio.h"
+#include "vm.h"
+
+#define LIOBN		0x80000001UL
+#define WINDOW		0x40000000UL
+#define SHIFT		12
+#define PAGE		0x1000UL
+#define ENTRIES		(WINDOW >> SHIFT)
+#define LAST		(WINDOW - PAGE)
+#define RW		(TCE_READ | TCE_WRITE)
+
+/* Guest addresses: the list of H_PUT_TCE_INDIRECT, pages to map, and a hole */
+#define LIST		VM_FREE
+#define DATA		(VM_FREE + 0x200000UL)
+#define HOLE		0x40000000UL
+
+/* What user space answers when a hypercall reaches it */
+#define FROM_USER	(-4242L)
+
+/**
+ * struct env - what a case works with
+ * @dev: the device
+ * @vm: the virtual machine
+ * @tablefd: its LIOBN
+ * @failed: something that was expected is not so
+ */
+struct env {
+	struct vfio_dev dev;
+	struct vm vm;
+	int tablefd;
+	bool failed;
+};
+
+#define expect(env, what) do {						\
+	if (!(what)) {							\
+		ktap_say("  line %d: not so: %s", __LINE__, #what);	\
+		(env)->failed = true;					\
+	}								\
+} while (0)
+
+struct test_case {
+	const char *name;
+	void (*run)(struct env *env);
+};
+
+#define CASE(name)	{ #name, name }
+
+/*
+ * Run each case in a process of its own, which gives everything back by ending.
+ * A complaint in the kernel's log fails the case that caused it.  Does not return.
+ */
+int run_cases(const struct test_case *cases, unsigned int nr);
+
+/* Up to the point where only the binding is missing; and all of it */
+void prepare(struct env *env, unsigned int liobn_shift);
+void begin(struct env *env);
+
+/* The guest's hypercalls */
+long hcall(struct env *env, __u64 nr, __u64 a, __u64 b, __u64 c);
+long put(struct env *env, __u64 bus, __u64 tce);
+long stuff(struct env *env, __u64 bus, __u64 tce, __u64 n);
+long indirect(struct env *env, __u64 bus, __u64 list, __u64 n);
+
+/* The TCE that the guest reads back; -1 when it cannot */
+__u64 get(struct env *env, __u64 bus);
+
+void set_list(struct env *env, unsigned int i, __u64 tce);
+void fill_list(struct env *env, __u64 perm);
+
+/* 0 or -errno: -EBUSY as long as a translation leads to the guest's memory */
+int unregister(struct env *env);
+
+#endif /* SELFTEST_KVM_POWERPC_CASES_H */

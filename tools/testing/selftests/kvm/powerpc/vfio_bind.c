@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_DEV_VFIO: what it answers (the errno tables of
+ * Documentation/virt/kvm/devices/vfio.rst, in their order), the sequences of calls
+ * that QEMU does, and what is left when everything is let go, in any order.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <linux/kvm.h>
+#include <linux/vfio.h>
+
+#include "cases.h"
+
+static int set_attr(struct env *env, __u64 attr, const void *arg)
+{
+	struct kvm_device_attr args = {
+		.group = KVM_DEV_VFIO_GROUP,
+		.attr = attr,
+		.addr = (uintptr_t)arg,
+	};
+
+	return ioctl(env->vm.vfio, KVM_SET_DEVICE_ATTR, &args) ? -errno : 0;
+}
+
+static int add_fd(struct env *env, __s32 fd)
+{
+	return set_attr(env, KVM_DEV_VFIO_GROUP_ADD, &fd);
+}
+
+static int del_fd(struct env *env, __s32 fd)
+{
+	return set_attr(env, KVM_DEV_VFIO_GROUP_DEL, &fd);
+}
+
+static int bind_fds(struct env *env, __s32 groupfd, __s32 tablefd)
+{
+	struct kvm_vfio_spapr_tce args = { groupfd, tablefd };
+
+	return set_attr(env, KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, &args);
+}
+
+/* Group users as KVM shows them: is the group pinned for a VM of this process? */
+static bool pinned(const struct env *env)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command),
+		 "grep -sqx %d /sys/kernel/debug/kvm/%d-*/vfio_groups", env->dev.id,
+		 getpid());
+	return !system(command);
+}
+
+static long locked_pages(void)
+{
+	long kib = -1;
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "VmLck: %ld", &kib);
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+/* Errors of all attributes, and of adding and deleting a file */
+static void errno_of_add_and_del(struct env *env)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	prepare(env, SHIFT);
+	expect(env, set_attr(env, KVM_DEV_VFIO_GROUP_ADD, (void *)1) == -EFAULT);
+	expect(env, set_attr(env, 99, &null) == -ENXIO);
+
+	expect(env, add_fd(env, -1) == -EBADF);
+	expect(env, add_fd(env, null) == -EINVAL);
+	expect(env, add_fd(env, env->dev.container) == -EINVAL);
+	expect(env, add_fd(env, env->dev.group) == -EEXIST);
+
+	expect(env, del_fd(env, -1) == -EBADF);
+	expect(env, del_fd(env, null) == -ENOENT);
+	expect(env, del_fd(env, env->dev.group) == 0);
+	expect(env, del_fd(env, env->dev.group) == -ENOENT);
+}
+
+static void errno_of_bind(struct env *env)
+{
+	struct vm other;
+	int foreign;
+
+	prepare(env, SHIFT);
+	vfio_open_device(&env->dev);
+	expect(env, bind_fds(env, -1, env->tablefd) == -EBADF);
+	expect(env, bind_fds(env, env->dev.group, -1) == -EBADF);
+	expect(env, bind_fds(env, env->dev.container, env->tablefd) == -ENOENT);
+
+	/* A VFIO device is a file that can be added, but has no table */
+	expect(env, add_fd(env, env->dev.device) == 0);
+	expect(env, bind_fds(env, env->dev.device, env->tablefd) == -EINVAL);
+	expect(env, del_fd(env, env->dev.device) == 0);
+
+	/* No table, and a table of another VM */
+	expect(env, bind_fds(env, env->dev.group, env->dev.container) ==
+	       -EINVAL);
+	vm_create(&other, 1 << 20);
+	foreign = vm_create_liobn(&other, LIOBN, SHIFT, ENTRIES);
+	expect(env, bind_fds(env, env->dev.group, foreign) == -EINVAL);
+
+	/* Another window, larger than the group's, and smaller pages */
+	close(env->tablefd);
+	env->tablefd = vm_create_liobn_at(&env->vm, LIOBN, SHIFT, WINDOW,
+					  ENTRIES);
+	expect(env, bind_fds(env, env->dev.group, env->tablefd) == -EINVAL);
+	close(env->tablefd);
+	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, 2 * ENTRIES);
+	expect(env, bind_fds(env, env->dev.group, env->tablefd) == -EINVAL);
+	vfio_create_window(&env->dev, 16, WINDOW);
+	close(env->tablefd);
+	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+	expect(env, bind_fds(env, env->dev.group, env->tablefd) == -EINVAL);
+}
+
+/* In no container; in one without IOMMU driver; and then as it should be */
+static void errno_of_unconfigured_group(struct env *env)
+{
+	vm_create(&env->vm, 16 << 20);
+	vfio_open_only_group(&env->dev);
+	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+	expect(env, add_fd(env, env->dev.group) == 0);
+	expect(env, !pinned(env));
+	expect(env, bind_fds(env, env->dev.group, env->tablefd) == -EINVAL);
+
+	env->dev.container = open("/dev/vfio/vfio", O_RDWR);
+	expect(env, vfio_join(&env->dev, env->dev.container) == 0);
+	expect(env, bind_fds(env, env->dev.group, env->tablefd) == -EINVAL);
+	expect(env, !pinned(env));
+
+	expect(env, !ioctl(env->dev.container, VFIO_SET_IOMMU,
+			   VFIO_SPAPR_TCE_v2_IOMMU));
+	vfio_create_window(&env->dev, SHIFT, WINDOW);
+	expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
+	expect(env, pinned(env));
+}
+
+/* The memory that the table leads to is another process's */
+static void errno_of_foreign_memory(struct env *env)
+{
+	int status;
+	pid_t pid;
+
+	prepare(env, SHIFT);
+	pid = fork();
+	if (!pid) {
+		struct env child = *env;
+
+		vm_create(&child.vm, 1 << 20);
+		child.tablefd = vm_create_liobn(&child.vm, LIOBN, SHIFT,
+						ENTRIES);
+		expect(&child, add_fd(&child, child.dev.group) == 0);
+		expect(&child, bind_fds(&child, child.dev.group,
+					child.tablefd) == -EPERM);
+		_exit(child.failed);
+	}
+	waitpid(pid, &status, 0);
+	expect(env, !status);
+}
+
+static void pin_keeps_the_container(struct env *env)
+{
+	begin(env);
+	expect(env, pinned(env));
+	expect(env, ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER) &&
+	       errno == EBUSY);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+
+	/* Nothing but KVM holds the group now, and the table is still its */
+	close(env->dev.group);
+	close(env->dev.container);
+	expect(env, put(env, PAGE, DATA | RW) == H_SUCCESS);
+	expect(env, get(env, PAGE) == (DATA | RW));
+	expect(env, pinned(env));
+	expect(env, locked_pages() >= (long)(env->vm.size / 1024));
+
+	/* Closing KVM's device lets go of the group, and the memory with it */
+	close(env->vm.vfio);
+	expect(env, !pinned(env));
+	expect(env, locked_pages() < (long)(env->vm.size / 1024));
+	vfio_open_group(&env->dev);
+}
+
+static void bound_twice_is_bound_once(struct env *env)
+{
+	begin(env);
+	expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
+	expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, del_fd(env, env->dev.group) == 0);
+	expect(env, !pinned(env));
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	expect(env, unregister(env) == 0);
+}
+
+/* A 32-bit and a 64-bit window of one group, each with its LIOBN */
+static void two_windows_of_a_group(struct env *env)
+{
+	const long user = FROM_USER;
+	__u64 start;
+	int large;
+
+	begin(env);
+	ktap_need(!vfio_add_window(&env->dev, 16, WINDOW, 1, &start),
+		  "a second window");
+	large = vm_create_liobn_at(&env->vm, LIOBN + 1, 16, start, WINDOW >> 16);
+	expect(env, bind_fds(env, env->dev.group, large) == 0);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, vm_hypercall(&env->vm, &user, H_PUT_TCE, LIOBN + 1, start,
+				 DATA | RW, 0) == H_SUCCESS);
+	expect(env, put(env, 0, 0) == H_SUCCESS);
+	expect(env, unregister(env) == -EBUSY);
+	expect(env, vm_hypercall(&env->vm, &user, H_PUT_TCE, LIOBN + 1, start,
+				 0, 0) == H_SUCCESS);
+	expect(env, unregister(env) == 0);
+	expect(env, env->vm.user_exits == 0);
+	expect(env, del_fd(env, env->dev.group) == 0);
+}
+
+/* One LIOBN on the groups of two devices, in one container: both see the entry */
+static void one_table_of_two_groups(struct env *env)
+{
+	__u8 *page = NULL;
+	struct vfio_dev other;
+	int err;
+
+	if (!vfio_find_other(&other, &env->dev, EDU_VENDOR, EDU_DEVICE)) {
+		ktap_say("  there is no device in another group");
+		return;
+	}
+	prepare(env, SHIFT);
+	vfio_open_only_group(&other);
+	other.container = env->dev.container;
+	err = vfio_join(&other, env->dev.container);
+	ktap_need(!err, "two groups in one container (%d)", err);
+	expect(env, add_fd(env, other.group) == 0);
+	expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
+	expect(env, bind_fds(env, other.group, env->tablefd) == 0);
+	vfio_open_device(&env->dev);
+	vfio_open_device(&other);
+
+	page = env->vm.mem + DATA;
+	memset(page, 0x5a, 2 * PAGE);
+	expect(env, put(env, 0x100000, DATA | TCE_READ) == H_SUCCESS);
+	expect(env, put(env, 0x101000, (DATA + PAGE) | RW) == H_SUCCESS);
+	edu_read(&other, 0x100000, PAGE);
+	memset(page + PAGE, 0, PAGE);
+	edu_write(&other, 0x101000, PAGE);
+	expect(env, !memcmp(page, page + PAGE, PAGE));
+
+	/* One of them gone, the other one's binding is in force */
+	expect(env, del_fd(env, env->dev.group) == 0);
+	memset(page, 0xa5, PAGE);
+	edu_read(&other, 0x100000, PAGE);
+	edu_write(&other, 0x101000, PAGE);
+	expect(env, !memcmp(page, page + PAGE, PAGE));
+	expect(env, put(env, 0x101000, 0) == H_SUCCESS);
+	memset(page + PAGE, 0, PAGE);
+	edu_write(&other, 0x101000, PAGE);
+	expect(env, page[PAGE] == 0);
+	expect(env, del_fd(env, other.group) == 0);
+}
+
+/* After GROUP_DEL hypercalls do not reach the table */
+static void released_group_is_left_alone(struct env *env)
+{
+	__u8 *page;
+
+	begin(env);
+	vfio_open_device(&env->dev);
+	page = env->vm.mem + DATA;
+	memset(page, 0x11, PAGE);
+	expect(env, put(env, 0x100000, DATA | RW) == H_SUCCESS);
+	edu_read(&env->dev, 0x100000, PAGE);
+	expect(env, del_fd(env, env->dev.group) == 0);
+
+	/* The guest believes that it moved the page; the device does not */
+	put(env, 0x100000, (DATA + PAGE) | RW);
+	memset(page, 0, 2 * PAGE);
+	edu_write(&env->dev, 0x100000, PAGE);
+	expect(env, page[0] == 0x11);
+	expect(env, page[PAGE] == 0);
+}
+
+struct closing {
+	struct env *env;
+	unsigned int what;
+};
+
+static void *close_one(void *arg)
+{
+	struct closing *closing = arg;
+	struct env *env = closing->env;
+
+	switch (closing->what) {
+	case 0:
+		close(env->dev.group);
+		break;
+	case 1:
+		close(env->dev.container);
+		break;
+	case 2:
+		close(env->dev.device);
+		break;
+	case 3:
+		close(env->tablefd);
+		break;
+	case 4:
+		close(env->vm.vfio);
+		break;
+	default:
+		vm_close(&env->vm);
+	}
+	return NULL;
+}
+
+/* All descriptors closed at once, by a thread each; then all is free again */
+static void closed_by_racing_threads(struct env *env)
+{
+	struct closing closing[6];
+	pthread_t threads[6];
+	unsigned int i, round;
+	long locked = locked_pages();
+
+	for (round = 0; round < 6; round++) {
+		begin(env);
+		vfio_open_device(&env->dev);
+		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+		for (i = 0; i < 6; i++) {
+			closing[i] = (struct closing){ env, (i + round) % 6 };
+			pthread_create(&threads[i], NULL, close_one,
+				       &closing[i]);
+		}
+		for (i = 0; i < 6; i++)
+			pthread_join(threads[i], NULL);
+		munmap(env->vm.mem, env->vm.size);
+	}
+	expect(env, locked_pages() == locked);
+}
+
+/* Bindings ended by four at once while the guest goes on */
+static void *del_group(void *arg)
+{
+	struct env *env = arg;
+
+	del_fd(env, env->dev.group);
+	return NULL;
+}
+
+static void *remove_and_create(void *arg)
+{
+	struct env *env = arg;
+	__u64 start;
+
+	vfio_remove_window(&env->dev, 0);
+	vfio_add_window(&env->dev, SHIFT, WINDOW, 1, &start);
+	return NULL;
+}
+
+static void *close_liobn(void *arg)
+{
+	struct env *env = arg;
+
+	close(env->tablefd);
+	return NULL;
+}
+
+static void released_by_racing_threads(struct env *env)
+{
+	void *(*work[])(void *) = { del_group, remove_and_create, close_liobn };
+	pthread_t threads[3];
+	unsigned int i, j, round;
+
+	begin(env);
+	for (round = 0; round < 30; round++) {
+		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+		for (i = 0; i < 3; i++)
+			pthread_create(&threads[i], NULL, work[(i + round) % 3],
+				       env);
+		for (j = 0; j < 10; j++)
+			put(env, j * PAGE, DATA | RW);
+		for (i = 0; i < 3; i++)
+			pthread_join(threads[i], NULL);
+
+		vfio_create_window(&env->dev, SHIFT, WINDOW);
+		expect(env, unregister(env) == 0);
+		vfio_register(&env->dev, env->vm.mem, env->vm.size);
+		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+		expect(env, add_fd(env, env->dev.group) == 0);
+		expect(env, !bind_fds(env, env->dev.group, env->tablefd));
+	}
+}
+
+/* QEMU: start, the large window, and a guest that resets itself a hundred times */
+static void qemu_start_large_window_reset(struct env *env)
+{
+	const unsigned int big = 24, small = 16;
+	const long user = FROM_USER;
+	__u64 start = 0;
+	unsigned int i;
+	int large;
+
+	vm_create(&env->vm, 32 << 20);
+	vfio_open_group(&env->dev);
+	vfio_register(&env->dev, env->vm.mem, env->vm.size);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	expect(env, add_fd(env, env->dev.group) == 0);
+	vfio_open_device(&env->dev);
+
+	for (i = 0; i < 100; i++) {
+		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+		ktap_need(!vfio_add_window(&env->dev, SHIFT, WINDOW, 1, &start),
+			  "the small window");
+		expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
+		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+
+		ktap_need(!vfio_add_window(&env->dev, small, WINDOW, 1, &start),
+			  "the large window");
+		large = vm_create_liobn_at(&env->vm, LIOBN + 1, big, start,
+					   WINDOW >> big);
+		expect(env, bind_fds(env, env->dev.group, large) == 0);
+		/* One entry of the guest is 256 of the table */
+		if (i % 10 == 0)
+			expect(env, vm_hypercall(&env->vm, &user, H_PUT_TCE,
+						 LIOBN + 1, start, RW, 0) ==
+			       H_SUCCESS);
+
+		expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
+		expect(env, vfio_remove_window(&env->dev, 0) == 0);
+		close(env->tablefd);
+		expect(env, vfio_unmap(&env->dev, start, WINDOW) == 0);
+		expect(env, vfio_remove_window(&env->dev, start) == 0);
+		close(large);
+	}
+	expect(env, unregister(env) == 0);
+	expect(env, env->vm.user_exits == 0);
+}
+
+/* QEMU: unplug; then plug in again, and bind the LIOBN that stayed */
+static void qemu_unplug_and_replug(struct env *env)
+{
+	unsigned int i;
+
+	begin(env);
+	for (i = 0; i < 10; i++) {
+		vfio_open_device(&env->dev);
+		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+
+		close(env->dev.device);
+		expect(env, del_fd(env, env->dev.group) == 0);
+		expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
+		expect(env, vfio_remove_window(&env->dev, 0) == 0);
+		expect(env, unregister(env) == 0);
+		expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
+		close(env->dev.container);
+		close(env->dev.group);
+
+		vfio_open_group(&env->dev);
+		vfio_register(&env->dev, env->vm.mem, env->vm.size);
+		expect(env, add_fd(env, env->dev.group) == 0);
+		vfio_create_window(&env->dev, SHIFT, WINDOW);
+		expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
+	}
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, unregister(env) == -EBUSY);
+}
+
+/* QEMU: quit and SIGKILL are no calls at all, with the device at work */
+static void qemu_is_gone(struct env *env)
+{
+	unsigned int i;
+	int status;
+	pid_t pid;
+
+	for (i = 0; i < 10; i++) {
+		pid = fork();
+		if (!pid) {
+			begin(env);
+			vfio_open_device(&env->dev);
+			put(env, 0x100000, DATA | RW);
+			if (i % 2)
+				kill(getpid(), SIGKILL);
+			_exit(0);
+		}
+		waitpid(pid, &status, 0);
+		expect(env, i % 2 ? WIFSIGNALED(status) : !status);
+	}
+	/* The group can be had again */
+	begin(env);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+}
+
+static const struct test_case cases[] = {
+	CASE(errno_of_add_and_del),
+	CASE(errno_of_bind),
+	CASE(errno_of_unconfigured_group),
+	CASE(errno_of_foreign_memory),
+	CASE(pin_keeps_the_container),
+	CASE(bound_twice_is_bound_once),
+	CASE(two_windows_of_a_group),
+	CASE(one_table_of_two_groups),
+	CASE(released_group_is_left_alone),
+	CASE(closed_by_racing_threads),
+	CASE(released_by_racing_threads),
+	CASE(qemu_start_large_window_reset),
+	CASE(qemu_unplug_and_replug),
+	CASE(qemu_is_gone),
+};
+
+int main(void)
+{
+	return run_cases(cases, ARRAY_SIZE(cases));
+}
