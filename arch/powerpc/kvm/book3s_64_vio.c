@@ -166,6 +166,24 @@ static void kvmppc_tce_prune(struct kvmppc_spapr_tce_table *stt,
 	}
 }
 
+/*
+ * Add a binding where its table's address belongs: an entry is locked in one
+ * table after the other, and two LIOBNs must not do so in opposite orders.
+ */
+static void kvmppc_tce_link(struct kvmppc_spapr_tce_table *stt,
+			    struct kvmppc_spapr_tce_iommu_table *stit)
+{
+	struct kvmppc_spapr_tce_iommu_table *next;
+
+	list_for_each_entry(next, &stt->iommu_tables, next)
+		if (next->tbl > stit->tbl)
+			break;
+
+	/* Pairs with the dependent reads in kvmppc_tce_begin() */
+	list_add_tail_rcu(&stit->next, &next->next);
+	kvmppc_tce_note_only(stt);
+}
+
 /* Record that @grp wants @tbl bound.  Takes over the reference on @tbl. */
 static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
 			    struct iommu_table *tbl, struct iommu_group *grp)
@@ -202,10 +220,7 @@ static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
 	stit->tbl = tbl;
 	INIT_LIST_HEAD(&stit->owners);
 	list_add_tail(&owner->next, &stit->owners);
-
-	/* Pairs with the dependent reads in kvmppc_tce_begin() */
-	list_add_tail_rcu(&stit->next, &stt->iommu_tables);
-	kvmppc_tce_note_only(stt);
+	kvmppc_tce_link(stt, stit);
 	return 0;
 
 err_owner:

@@ -20,8 +20,11 @@
  * Two CPUs on one guest entry: the lock of its first part in the first table
  * is held while all of its parts and the shadow are changed, hence the shadow
  * shows what was installed.  The locks of the other parts, which VFIO ioctls
- * may hold, are taken inside it one at a time.  A LIOBN that is bound to nothing has a
- * single word per entry and needs no lock.
+ * and other LIOBNs may hold, are taken inside it one at a time, in the order of
+ * entries and of the tables' addresses, which all LIOBNs share.  So whoever
+ * holds a lock waits for a later one only, and one that is held alone is not
+ * held for longer than it takes to change one entry.  A LIOBN that is bound to
+ * nothing has a single word per entry and needs no lock.
  *
  * Most entries of a run resemble the one before: next to it in the tables and
  * in the shadow, and leading to memory near by.  An entry is worked by
@@ -99,8 +102,8 @@ struct kvmppc_spapr_tce_iommu_table {
  * @offset: first entry, counted from bus address 0
  * @size: entries
  * @hint: where the last region was found, see mm_iommu_find()
- * @iommu_tables: bindings; changed under kvm->arch.spapr_tce_lock, read under
- *	SRCU
+ * @iommu_tables: bindings in the order of their tables' addresses; changed
+ *	under kvm->arch.spapr_tce_lock, read under SRCU
  * @only: the table bound, if it is the only one and kvmppc_tce_put_one() serves
  *	it; goes with @iommu_tables
  * @alloc_lock: serializes the allocation of shadow pages
@@ -256,7 +259,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
 	run->mem.limit = 0;
 	run->nr = 0;
 
-	/* Pairs with list_add_tail_rcu() in kvmppc_tce_bind() */
+	/* Pairs with list_add_tail_rcu() in kvmppc_tce_link() */
 	for (at = READ_ONCE(stt->iommu_tables.next); at != &stt->iommu_tables;
 	     at = READ_ONCE(at->next)) {
 		stit = list_entry(at, struct kvmppc_spapr_tce_iommu_table, next);
@@ -266,7 +269,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
 		    !iommu_user_can(stit->tbl, n, KVMPPC_TCE_MODE))
 			return kvmppc_tce_hard(&run->stat->tce_hard_table);
 
-		shift |= kvmppc_tce_parts_shift(stt, stit->tbl);
+		shift = max(shift, kvmppc_tce_parts_shift(stt, stit->tbl));
 		run->pos[run->nr].tbl = stit->tbl;
 		run->pos[run->nr].left = 0;
 		run->nr++;
