@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <endian.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/wait.h>
@@ -12,7 +14,7 @@ long hcall(struct env *env, __u64 nr, __u64 a, __u64 b, __u64 c)
 {
 	const long user = FROM_USER;
 
-	return vm_hypercall(&env->vm, &user, nr, LIOBN, a, b, c);
+	return vm_hypercall(&env->vm, &user, nr, env->liobn, a, b, c);
 }
 
 long put(struct env *env, __u64 bus, __u64 tce)
@@ -53,9 +55,47 @@ int unregister(struct env *env)
 	return vfio_unregister(&env->dev, env->vm.mem, env->vm.size);
 }
 
-void prepare(struct env *env, unsigned int liobn_shift)
+void run_on_cpu(unsigned int cpu)
 {
-	vm_create(&env->vm, 16 << 20);
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	ktap_need(!sched_setaffinity(0, sizeof(cpus), &cpus),
+		  "moving to CPU %u", cpu);
+}
+
+long proc_kib(const char *path, const char *field)
+{
+	const size_t len = strlen(field);
+	FILE *f = fopen(path, "r");
+	char line[256];
+	long kib = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, field, len) && line[len] == ':')
+			kib = atol(line + len + 1);
+	if (f)
+		fclose(f);
+	return kib;
+}
+
+long locked_kib(void)
+{
+	return proc_kib("/proc/self/status", "VmLck");
+}
+
+bool released(struct env *env)
+{
+	long locked = locked_kib();
+
+	return unregister(env) == 0 &&
+	       locked_kib() == locked - (long)(env->vm.size / 1024);
+}
+
+void prepare_sizes(struct env *env, size_t memory, unsigned int liobn_shift)
+{
+	vm_create(&env->vm, memory);
 	vfio_open_group(&env->dev);
 	vfio_register(&env->dev, env->vm.mem, env->vm.size);
 	ktap_need(!vm_group_add(&env->vm, &env->dev), "adding the group");
@@ -64,10 +104,28 @@ void prepare(struct env *env, unsigned int liobn_shift)
 	vfio_create_window(&env->dev, SHIFT, WINDOW);
 }
 
+void prepare(struct env *env, unsigned int liobn_shift)
+{
+	prepare_sizes(env, 16 << 20, liobn_shift);
+}
+
 void begin(struct env *env)
 {
 	prepare(env, SHIFT);
 	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+}
+
+bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t len = strlen(text);
+	bool done;
+
+	if (fd < 0)
+		return false;
+	done = write(fd, text, len) == len;
+	close(fd);
+	return done;
 }
 
 /* What the kernel says when something is wrong with itself */
@@ -98,12 +156,27 @@ static bool log_is_clean(int log)
 	return clean;
 }
 
-static bool run_case(const struct test_case *test, struct env *env)
+/* Let what the kernel warns of once a boot be warned of once a case */
+static void forget_warnings(void)
+{
+	write_file("/sys/kernel/debug/clear_warn_once", "1");
+}
+
+void case_skip(const char *why)
+{
+	ktap_say("  skipped: %s", why);
+	fflush(stdout);
+	_exit(KTAP_SKIP);
+}
+
+/* Exit code of the case; -1 when it died, or the kernel complained */
+static int run_case(const struct test_case *test, struct env *env)
 {
 	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	int status = 0;
 	pid_t pid;
 
+	forget_warnings();
 	if (log >= 0)
 		lseek(log, 0, SEEK_END);
 
@@ -118,23 +191,89 @@ static bool run_case(const struct test_case *test, struct env *env)
 	if (WIFSIGNALED(status))
 		ktap_say("  ended by signal %d", WTERMSIG(status));
 
+	status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	if (log >= 0) {
 		if (!log_is_clean(log))
 			status = -1;
 		close(log);
 	}
-	return !status;
+	return status;
+}
+
+/* A run of one case alone, by the kernel's command line: lab_case=NAME */
+static bool chosen(const struct test_case *test)
+{
+	const char *only = getenv("lab_case");
+
+	return !only || !strcmp(only, test->name);
+}
+
+static void run_chosen(const struct test_case *cases, unsigned int nr,
+		       struct env *env, const char *how)
+{
+	unsigned int i;
+	int code;
+
+	for (i = 0; i < nr; i++) {
+		const char *skipped = "";
+
+		if (!chosen(&cases[i]))
+			continue;
+		code = run_case(&cases[i], env);
+		if (code == KTAP_SKIP)
+			skipped = " # SKIP";
+		ktap_ok(!code || *skipped, "%s%s%s", cases[i].name, how,
+			skipped);
+	}
+}
+
+static unsigned int count_chosen(const struct test_case *cases, unsigned int nr)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < nr; i++)
+		n += chosen(&cases[i]);
+	return n;
 }
 
 int run_cases(const struct test_case *cases, unsigned int nr)
 {
-	struct env env = { 0 };
-	unsigned int i;
+	struct env env = { .liobn = LIOBN };
 
-	ktap_plan(nr);
+	ktap_plan(count_chosen(cases, nr));
 	vfio_find(&env.dev, EDU_VENDOR, EDU_DEVICE);
-	for (i = 0; i < nr; i++)
-		ktap_ok(run_case(&cases[i], &env), "%s", cases[i].name);
+	run_chosen(cases, nr, &env, "");
+	ktap_end();
+	return 0;
+}
+
+/* The fastest tiers off, one after the other; the last one serves virtual mode */
+static const struct {
+	const char *mask;
+	const char *how;
+} tiers[] = {
+	{ "7", "" },
+	{ "4", ", by early exit at best" },
+	{ "0", ", in virtual mode" },
+};
+
+bool choose_tiers(const char *mask)
+{
+	return write_file("/sys/module/kvm_hv/parameters/tce_tiers", mask);
+}
+
+int run_cases_on_tiers(const struct test_case *cases, unsigned int nr)
+{
+	unsigned int i, n = choose_tiers(tiers[0].mask) ? ARRAY_SIZE(tiers) : 1;
+	struct env env = { .liobn = LIOBN };
+
+	ktap_plan(n * count_chosen(cases, nr));
+	vfio_find(&env.dev, EDU_VENDOR, EDU_DEVICE);
+	for (i = 0; i < n; i++) {
+		choose_tiers(tiers[i].mask);
+		run_chosen(cases, nr, &env, tiers[i].how);
+	}
+	choose_tiers(tiers[0].mask);
 	ktap_end();
 	return 0;
 }

@@ -30,16 +30,19 @@
  * struct env - what a case works with
  * @dev: the device
  * @vm: the virtual machine
- * @tablefd: its LIOBN
+ * @liobn: number of the LIOBN that hypercalls are about
+ * @tablefd: file descriptor of LIOBN
  * @failed: something that was expected is not so
  */
 struct env {
 	struct vfio_dev dev;
 	struct vm vm;
+	__u64 liobn;
 	int tablefd;
 	bool failed;
 };
 
+/* More of it may be untrue: what follows is checked, too */
 #define expect(env, what) do {						\
 	if (!(what)) {							\
 		ktap_say("  line %d: not so: %s", __LINE__, #what);	\
@@ -60,7 +63,20 @@ struct test_case {
  */
 int run_cases(const struct test_case *cases, unsigned int nr);
 
+/* The same with each tier that serves hypercalls before virtual mode, and none */
+int run_cases_on_tiers(const struct test_case *cases, unsigned int nr);
+
+/* Which tiers serve VMs created from now on; false when the kernel has none */
+bool choose_tiers(const char *mask);
+
+/* End a case that this machine or kernel cannot run */
+void case_skip(const char *why);
+
+/* Write @text in one piece; false when that is impossible */
+bool write_file(const char *path, const char *text);
+
 /* Up to the point where only the binding is missing; and all of it */
+void prepare_sizes(struct env *env, size_t memory, unsigned int liobn_shift);
 void prepare(struct env *env, unsigned int liobn_shift);
 void begin(struct env *env);
 
@@ -78,5 +94,17 @@ void fill_list(struct env *env, __u64 perm);
 
 /* 0 or -errno: -EBUSY as long as a translation leads to the guest's memory */
 int unregister(struct env *env);
+
+/* Unregister guest memory; true when the kernel has really let go of it */
+bool released(struct env *env);
+
+/* This thread's place from now on */
+void run_on_cpu(unsigned int cpu);
+
+/* Memory of this process that may not be moved or swapped out, in KiB */
+long locked_kib(void);
+
+/* A line "FIELD: NUMBER kB" of a file in /proc; -1 when there is none */
+long proc_kib(const char *path, const char *field);
 
 #endif /* SELFTEST_KVM_POWERPC_CASES_H */

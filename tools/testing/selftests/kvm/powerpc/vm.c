@@ -65,24 +65,42 @@ static void vm_create_vcpu(struct vm *vm)
 	ktap_need(!ioctl(vm->vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
 }
 
-__u8 *vm_add_memory(const struct vm *vm, __u32 slot, __u64 gpa, size_t size)
+__u8 *vm_add_memory_flags(const struct vm *vm, __u32 slot, __u64 gpa,
+			  size_t size, __u32 flags)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = slot,
+		.flags = flags,
 		.guest_phys_addr = gpa,
 		.memory_size = size,
 	};
-	__u8 *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	/* As QEMU does: a page of the guest is one of the host, if it can be */
+	const size_t align = size >= (16 << 20) ? 16 << 20 : 1 << 16;
+	__u8 *mem = mmap(NULL, size + align, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	ktap_need(mem != MAP_FAILED, "%zu bytes of guest memory", size);
+	mem += -(uintptr_t)mem & (align - 1);
 	region.userspace_addr = (uintptr_t)mem;
 	ktap_need(!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region),
 		  "KVM_SET_USER_MEMORY_REGION");
 	return mem;
 }
 
-void vm_create(struct vm *vm, size_t size)
+__u8 *vm_add_memory(const struct vm *vm, __u32 slot, __u64 gpa, size_t size)
+{
+	return vm_add_memory_flags(vm, slot, gpa, size, 0);
+}
+
+void vm_delete_memory(const struct vm *vm, __u32 slot)
+{
+	struct kvm_userspace_memory_region region = { .slot = slot };
+
+	ktap_need(!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region),
+		  "KVM_SET_USER_MEMORY_REGION to delete memory");
+}
+
+static bool vm_create_type(struct vm *vm, size_t size, unsigned long type)
 {
 	struct kvm_create_device device = { .type = KVM_DEV_TYPE_VFIO };
 	int kvm = open("/dev/kvm", O_RDWR);
@@ -91,9 +109,10 @@ void vm_create(struct vm *vm, size_t size)
 		ktap_skip("there is no /dev/kvm");
 
 	memset(vm, 0, sizeof(*vm));
-	vm->fd = ioctl(kvm, KVM_CREATE_VM, KVM_VM_PPC_HV);
+	vm->fd = ioctl(kvm, KVM_CREATE_VM, type);
+	close(kvm);
 	if (vm->fd < 0)
-		ktap_skip("this machine's KVM runs no guests by hardware");
+		return false;
 
 	vm->size = size;
 	vm->mem = vm_add_memory(vm, 0, 0, size);
@@ -106,9 +125,19 @@ void vm_create(struct vm *vm, size_t size)
 	ktap_need(!ioctl(vm->fd, KVM_CREATE_DEVICE, &device),
 		  "creating the VM's VFIO device");
 	vm->vfio = device.fd;
-
-	close(kvm);
 	vm_create_vcpu(vm);
+	return true;
+}
+
+void vm_create(struct vm *vm, size_t size)
+{
+	if (!vm_create_type(vm, size, KVM_VM_PPC_HV))
+		ktap_skip("this machine's KVM runs no guests by hardware");
+}
+
+bool vm_create_pr(struct vm *vm, size_t size)
+{
+	return vm_create_type(vm, size, KVM_VM_PPC_PR);
 }
 
 void vm_close(struct vm *vm)

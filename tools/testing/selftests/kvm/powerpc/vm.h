@@ -52,9 +52,15 @@ struct vm {
 
 /* A further piece of guest memory, in memslot @slot; returns it */
 __u8 *vm_add_memory(const struct vm *vm, __u32 slot, __u64 gpa, size_t size);
+__u8 *vm_add_memory_flags(const struct vm *vm, __u32 slot, __u64 gpa,
+			  size_t size, __u32 flags);
+void vm_delete_memory(const struct vm *vm, __u32 slot);
 
 /* Skips the test when there is no KVM that runs POWER guests by hardware */
 void vm_create(struct vm *vm, size_t size);
+
+/* A guest in problem state; false when this machine's KVM has no such */
+bool vm_create_pr(struct vm *vm, size_t size);
 
 /* Let go of the VM and of its CPU; its devices and LIOBNs may hold it still */
 void vm_close(struct vm *vm);

@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Defects that TCEs in KVM and VFIO had.  A case is named after the one that it
+ * shows the absence of, and fails on a kernel that has it; "make check-base" runs
+ * each on the unmodified kernel.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <linux/kvm.h>
+#include <linux/userfaultfd.h>
+#include <linux/vfio.h>
+
+#include "cases.h"
+
+static __u64 get_of(struct env *env, __u64 liobn, __u64 bus)
+{
+	const long user = FROM_USER;
+
+	return vm_hypercall(&env->vm, &user, H_GET_TCE, liobn, bus, 0, 0) ?
+		~0UL : env->vm.value;
+}
+
+/* Maps and clears the first entries on the CPU of the guest that @arg has */
+static void *map_and_clear(void *arg)
+{
+	struct env *env = arg;
+	unsigned int i;
+
+	for (i = 0; i < 5000; i++) {
+		put(env, (i % 4) * PAGE, DATA | RW);
+		indirect(env, 0, LIST, 4);
+		stuff(env, 0, 0, 4);
+	}
+	return NULL;
+}
+
+/* Hardware word, user word and count of an entry were changed in steps */
+static void d1_two_cpus_change_an_entry(struct env *env)
+{
+	struct env other;
+	pthread_t thread;
+
+	begin(env);
+	fill_list(env, RW);
+	other = *env;
+	vm_add_vcpu(&env->vm, 1, &other.vm);
+	pthread_create(&thread, NULL, map_and_clear, &other);
+	map_and_clear(env);
+	pthread_join(thread, NULL);
+
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+static void *map_by_ioctl(void *arg)
+{
+	struct env *env = arg;
+	unsigned int i;
+
+	for (i = 0; i < 3000; i++) {
+		vfio_map(&env->dev, 0, env->vm.mem + DATA, 0x10000);
+		vfio_unmap(&env->dev, 0, 0x10000);
+	}
+	return NULL;
+}
+
+static void d1_ioctl_races_with_hypercall(struct env *env)
+{
+	pthread_t thread;
+	unsigned int i;
+
+	begin(env);
+	fill_list(env, RW);
+	pthread_create(&thread, NULL, map_by_ioctl, env);
+	for (i = 0; i < 2000; i++) {
+		expect(env, indirect(env, 0, LIST, 16) == H_SUCCESS);
+		expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);
+	}
+	pthread_join(thread, NULL);
+
+	expect(env, vfio_unmap(&env->dev, 0, 0x10000) == 0);
+	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+/* Fixed in 6.12.117: there the case fails only with that fix taken out */
+static void d2_count_past_the_window(struct env *env)
+{
+	begin(env);
+	fill_list(env, RW);
+	expect(env, indirect(env, LAST, LIST, 2) == H_PARAMETER);
+	expect(env, stuff(env, LAST, 0, 2) == H_PARAMETER);
+	expect(env, get(env, LAST) == 0);
+	expect(env, released(env));
+}
+
+static void d3_count_of_four_thousand_million(struct env *env)
+{
+	begin(env);
+	expect(env, stuff(env, PAGE, 0, ~0UL) == H_PARAMETER);
+	expect(env, stuff(env, 0, 0, 1UL << 32) == H_PARAMETER);
+	expect(env, released(env));
+}
+
+static void d4_list_without_permissions(struct env *env)
+{
+	begin(env);
+	fill_list(env, 0);
+	expect(env, indirect(env, 0, LIST, 512) == H_SUCCESS);
+	expect(env, get(env, 0) == DATA);
+	fill_list(env, RW);
+	expect(env, indirect(env, 0, LIST, 512) == H_SUCCESS);
+	fill_list(env, 0);
+	expect(env, indirect(env, 0, LIST, 512) == H_SUCCESS);
+	expect(env, get(env, PAGE) == DATA + PAGE);
+	expect(env, stuff(env, 0, 0, 512) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+/* A page of 128K is 32 entries of the table; half of it may be installed */
+static void d5_guest_page_half_registered(struct env *env)
+{
+	__u8 *more;
+
+	prepare(env, 17);
+	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+	more = vm_add_memory(&env->vm, 1, HOLE, 1 << 20);
+	vfio_register(&env->dev, more, 0x10000);
+
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, put(env, 0x20000, HOLE | RW) == FROM_USER);
+	expect(env, get(env, 0x20000) == 0);
+	/* The table is as it was: what is mapped by ioctl lands beside it */
+	expect(env, vfio_unregister(&env->dev, more, 0x10000) == 0);
+	set_list(env, 0, (DATA + 0x20000) | RW);
+	set_list(env, 1, (DATA + 0x40000) | RW);
+	expect(env, indirect(env, 0, LIST, 2) == H_SUCCESS);
+	expect(env, get(env, 0x20000) == ((DATA + 0x40000) | RW));
+	expect(env, stuff(env, 0, 0, WINDOW >> 17) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+/* Fail the @nth allocation of this thread from now on; 0: none */
+static void fail_nth(unsigned int nth)
+{
+	char text[16];
+
+	write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
+	write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
+	write_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	snprintf(text, sizeof(text), "%u", nth);
+	if (!write_file("/proc/thread-self/fail-nth", text) && nth)
+		case_skip("this kernel cannot fail allocations");
+}
+
+/* Not every answer may be H_SUCCESS, and one that is must be the truth */
+static void d6_no_memory_for_the_shadow(struct env *env)
+{
+	unsigned int nth, refused = 0;
+	long ret;
+
+	begin(env);
+	for (nth = 1; nth <= 8; nth++) {
+		const __u64 bus = nth * (PAGE << 13);
+
+		fail_nth(nth);
+		ret = put(env, bus, DATA | RW);
+		fail_nth(0);
+		expect(env, get(env, bus) ==
+		       (ret == H_SUCCESS ? (DATA | RW) : 0));
+		refused += ret != H_SUCCESS;
+	}
+	expect(env, refused);
+	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+static void d7_group_without_container(struct env *env)
+{
+	int container;
+
+	prepare(env, SHIFT);
+	container = env->dev.container;
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
+	expect(env, vm_group_add(&env->vm, &env->dev) == 0);
+	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == -EINVAL);
+	close(container);
+}
+
+static void d8_bound_twice_released_once(struct env *env)
+{
+	begin(env);
+	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	/* Answered from the shadow; the group's table is left alone */
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+static void d9_container_unset_while_bound(struct env *env)
+{
+	begin(env);
+	expect(env, ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER) &&
+	       errno == EBUSY);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, unregister(env) == -EBUSY);
+}
+
+static void d9_window_removed_while_bound(struct env *env)
+{
+	unsigned int i;
+
+	begin(env);
+	for (i = 0; i < 100; i++) {
+		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+		vfio_create_window(&env->dev, SHIFT, WINDOW);
+		/* No table behind the LIOBN: it is up to user space */
+		expect(env, put(env, 0, DATA | RW) == FROM_USER);
+		expect(env, released(env));
+		vfio_register(&env->dev, env->vm.mem, env->vm.size);
+
+		close(env->tablefd);
+		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+	}
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, unregister(env) == -EBUSY);
+}
+
+struct closing {
+	struct env *env;
+	pthread_barrier_t ready;
+};
+
+static void *close_table(void *arg)
+{
+	struct closing *closing = arg;
+
+	pthread_barrier_wait(&closing->ready);
+	close(closing->env->tablefd);
+	return NULL;
+}
+
+static void d10_group_del_races_with_close(struct env *env)
+{
+	struct closing closing = { .env = env };
+	pthread_t thread;
+	unsigned int i;
+
+	begin(env);
+	pthread_barrier_init(&closing.ready, NULL, 2);
+	for (i = 0; i < 300; i++) {
+		pthread_create(&thread, NULL, close_table, &closing);
+		pthread_barrier_wait(&closing.ready);
+		expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+		pthread_join(thread, NULL);
+
+		expect(env, vm_group_add(&env->vm, &env->dev) == 0);
+		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+	}
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, put(env, 0, 0) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+/* Guest memory whose pages come when user space says so */
+static int memory_on_demand(struct env *env, __u64 gpa, __u8 **mem)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	ktap_need(fd >= 0 && !ioctl(fd, UFFDIO_API, &api), "userfaultfd");
+	*mem = vm_add_memory(&env->vm, 1, gpa, 1 << 16);
+	range.range.start = (uintptr_t)*mem;
+	range.range.len = 1 << 16;
+	ktap_need(!ioctl(fd, UFFDIO_REGISTER, &range), "UFFDIO_REGISTER");
+	return fd;
+}
+
+struct late_page {
+	int fd;
+	__u8 *to;
+	__u64 *from;
+};
+
+static void *bring_page_late(void *arg)
+{
+	struct late_page *late = arg;
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)late->to,
+		.src = (uintptr_t)late->from,
+		.len = 1 << 16,
+	};
+
+	sleep(2);
+	ktap_need(!ioctl(late->fd, UFFDIO_COPY, &copy), "UFFDIO_COPY");
+	return NULL;
+}
+
+static void *read_list(void *arg)
+{
+	struct env *env = arg;
+
+	indirect(env, 0, HOLE, 512);
+	return NULL;
+}
+
+/*
+ * The LIOBN is closed while a hypercall waits for the page with its list, and its
+ * memory may become that of another LIOBN before the hypercall goes on.
+ */
+static void d11_close_under_a_hypercall(struct env *env)
+{
+	struct late_page late;
+	struct pollfd event = { .events = POLLIN };
+	pthread_t caller, bringer;
+	unsigned int i;
+	void *list = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	prepare(env, SHIFT);
+	fill_list(env, RW);
+	memcpy(list, env->vm.mem + LIST, PAGE);
+	late.from = list;
+	late.fd = memory_on_demand(env, HOLE, &late.to);
+	event.fd = late.fd;
+
+	pthread_create(&caller, NULL, read_list, env);
+	ktap_need(poll(&event, 1, 20000) == 1, "waiting for the list's page");
+	pthread_create(&bringer, NULL, bring_page_late, &late);
+	close(env->tablefd);
+	usleep(500000);
+	for (i = 1; i <= 32; i++)
+		vm_create_liobn(&env->vm, LIOBN + i, SHIFT, ENTRIES);
+	pthread_join(bringer, NULL);
+	pthread_join(caller, NULL);
+
+	for (i = 1; i <= 32; i++)
+		expect(env, get_of(env, LIOBN + i, PAGE) == 0);
+}
+
+/* The kernel's log would have a warning */
+static void d12_add_and_del_without_bind(struct env *env)
+{
+	prepare(env, SHIFT);
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	expect(env, vm_group_add(&env->vm, &env->dev) == 0);
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	expect(env, vm_group_del(&env->vm, &env->dev) == -ENOENT);
+}
+
+static void d13_unregister_mapped_memory(struct env *env)
+{
+	begin(env);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, unregister(env) == -EBUSY);
+	expect(env, put(env, 0, 0) == H_SUCCESS);
+	expect(env, released(env));
+	expect(env, unregister(env) == -ENOENT);
+}
+
+static void *bind_table(void *arg)
+{
+	struct closing *closing = arg;
+	struct env *env = closing->env;
+
+	pthread_barrier_wait(&closing->ready);
+	vm_bind(&env->vm, &env->dev, env->tablefd);
+	return NULL;
+}
+
+/* The table's file went away between looking it up and using it */
+static void liobn_closed_while_it_is_bound(struct env *env)
+{
+	struct closing closing = { .env = env };
+	pthread_t thread;
+	unsigned int i;
+
+	prepare(env, SHIFT);
+	pthread_barrier_init(&closing.ready, NULL, 2);
+	for (i = 0; i < 200; i++) {
+		pthread_create(&thread, NULL, bind_table, &closing);
+		pthread_barrier_wait(&closing.ready);
+		close(env->tablefd);
+		pthread_join(thread, NULL);
+		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+	}
+	expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, put(env, 0, 0) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+/* Nothing of an indirect table's lower levels is there yet */
+static void clear_of_what_was_never_mapped(struct env *env)
+{
+	__u64 start;
+
+	prepare(env, SHIFT);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	if (vfio_add_window(&env->dev, SHIFT, WINDOW, 2, &start) || start)
+		case_skip("no table of two levels at bus address 0");
+	expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+	expect(env, put(env, LAST, 0) == H_SUCCESS);
+	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
+	expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	expect(env, released(env));
+}
+
+/* A warning came of it */
+static void liobn_of_a_huge_size(struct env *env)
+{
+	struct kvm_create_spapr_tce_64 args = {
+		.liobn = LIOBN,
+		.page_shift = SHIFT,
+	};
+	unsigned int shift;
+
+	vm_create(&env->vm, 1 << 20);
+	for (shift = 38; shift < 64; shift++) {
+		args.size = 1UL << shift;
+		expect(env, ioctl(env->vm.fd, KVM_CREATE_SPAPR_TCE_64, &args) < 0);
+		expect(env, errno == EINVAL || errno == ENOMEM);
+	}
+}
+
+/* A guest that is rebooted has its LIOBN closed and created again */
+static void liobn_made_again(struct env *env)
+{
+	unsigned int i;
+
+	begin(env);
+	for (i = 0; i < 50; i++) {
+		close(env->tablefd);
+		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	}
+	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+static const struct test_case cases[] = {
+	CASE(d1_two_cpus_change_an_entry),
+	CASE(d1_ioctl_races_with_hypercall),
+	CASE(d2_count_past_the_window),
+	CASE(d3_count_of_four_thousand_million),
+	CASE(d4_list_without_permissions),
+	CASE(d5_guest_page_half_registered),
+	CASE(d6_no_memory_for_the_shadow),
+	CASE(d7_group_without_container),
+	CASE(d8_bound_twice_released_once),
+	CASE(d9_container_unset_while_bound),
+	CASE(d9_window_removed_while_bound),
+	CASE(d10_group_del_races_with_close),
+	CASE(d11_close_under_a_hypercall),
+	CASE(d12_add_and_del_without_bind),
+	CASE(d13_unregister_mapped_memory),
+	CASE(liobn_closed_while_it_is_bound),
+	CASE(clear_of_what_was_never_mapped),
+	CASE(liobn_of_a_huge_size),
+	CASE(liobn_made_again),
+};
+
+int main(void)
+{
+	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+}
