@@ -5,7 +5,7 @@
 export BASE FLAVOUR MACHINES
 BASE ?= 6.12
 
-.PHONY: help setup tree refresh kernel kernel-base tests run check bench lint clean
+.PHONY: help setup tree refresh kernel kernel-base tests run check check-base bench lint clean
 .DEFAULT_GOAL := help
 
 .DEFAULT:
@@ -37,6 +37,9 @@ run: setup ## the demonstration, on powernv9 and powernv8
 
 check: setup ## all tests, on all machines
 	@lab/check
+
+check-base: setup ## show that the tests of past defects fail on the base kernel
+	@lab/check-base
 
 bench: setup ## instructions per hypercall, of the base and of this tree
 	@lab/bench base $(or $(MACHINES),powernv9 powernv8)

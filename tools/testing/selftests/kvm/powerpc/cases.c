@@ -85,12 +85,17 @@ long locked_kib(void)
 	return proc_kib("/proc/self/status", "VmLck");
 }
 
-bool released(struct env *env)
+bool released_range(struct env *env, void *mem, size_t size)
 {
 	long locked = locked_kib();
 
-	return unregister(env) == 0 &&
-	       locked_kib() == locked - (long)(env->vm.size / 1024);
+	return vfio_unregister(&env->dev, mem, size) == 0 &&
+	       locked_kib() == locked - (long)(size / 1024);
+}
+
+bool released(struct env *env)
+{
+	return released_range(env, env->vm.mem, env->vm.size);
 }
 
 void prepare_sizes(struct env *env, size_t memory, unsigned int liobn_shift)

@@ -97,6 +97,7 @@ int unregister(struct env *env);
 
 /* Unregister guest memory; true when the kernel has really let go of it */
 bool released(struct env *env);
+bool released_range(struct env *env, void *mem, size_t size);
 
 /* This thread's place from now on */
 void run_on_cpu(unsigned int cpu);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,7 +68,7 @@ static void *map_by_ioctl(void *arg)
 	struct env *env = arg;
 	unsigned int i;
 
-	for (i = 0; i < 3000; i++) {
+	for (i = 0; i < 1000; i++) {
 		vfio_map(&env->dev, 0, env->vm.mem + DATA, 0x10000);
 		vfio_unmap(&env->dev, 0, 0x10000);
 	}
@@ -140,8 +141,7 @@ static void d5_guest_page_half_registered(struct env *env)
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, put(env, 0x20000, HOLE | RW) == FROM_USER);
 	expect(env, get(env, 0x20000) == 0);
-	/* The table is as it was: what is mapped by ioctl lands beside it */
-	expect(env, vfio_unregister(&env->dev, more, 0x10000) == 0);
+	expect(env, released_range(env, more, 0x10000));
 	set_list(env, 0, (DATA + 0x20000) | RW);
 	set_list(env, 1, (DATA + 0x40000) | RW);
 	expect(env, indirect(env, 0, LIST, 2) == H_SUCCESS);
@@ -166,14 +166,15 @@ static void fail_nth(unsigned int nth)
 /* Not every answer may be H_SUCCESS, and one that is must be the truth */
 static void d6_no_memory_for_the_shadow(struct env *env)
 {
-	unsigned int nth, refused = 0;
+	unsigned int i, refused = 0;
 	long ret;
 
 	begin(env);
-	for (nth = 1; nth <= 8; nth++) {
-		const __u64 bus = nth * (PAGE << 13);
+	for (i = 1; i <= 8; i++) {
+		const __u64 bus = i * (PAGE << 13);
 
-		fail_nth(nth);
+		/* The first one may be another's, on the way there */
+		fail_nth(1 + i % 2);
 		ret = put(env, bus, DATA | RW);
 		fail_nth(0);
 		expect(env, get(env, bus) ==
@@ -185,16 +186,27 @@ static void d6_no_memory_for_the_shadow(struct env *env)
 	expect(env, released(env));
 }
 
+/* The guest had the host's own table then, if its LIOBN has the same shape */
 static void d7_group_without_container(struct env *env)
 {
-	int container;
+	unsigned int shift, page_shift;
+	int container, tablefd;
 
 	prepare(env, SHIFT);
 	container = env->dev.container;
 	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
 	expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
 	expect(env, vm_group_add(&env->vm, &env->dev) == 0);
-	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == -EINVAL);
+	for (page_shift = 12; page_shift <= 16; page_shift += 4) {
+		for (shift = 28; shift <= 33; shift++) {
+			tablefd = vm_create_liobn(&env->vm, LIOBN + 1,
+						  page_shift,
+						  1UL << (shift - page_shift));
+			expect(env, vm_bind(&env->vm, &env->dev, tablefd) ==
+			       -EINVAL);
+			close(tablefd);
+		}
+	}
 	close(container);
 }
 
@@ -238,17 +250,48 @@ static void d9_window_removed_while_bound(struct env *env)
 	expect(env, unregister(env) == -EBUSY);
 }
 
+/* LIOBNs of one group, made and bound so that the kernel lists the last first */
+#define LIOBNS	3
+
 struct closing {
 	struct env *env;
-	pthread_barrier_t ready;
+	atomic_uint ready;
+	int tables[LIOBNS];
 };
 
-static void *close_table(void *arg)
+/* Returns in two threads at the same moment, and in this one @late loops later */
+static void meet(struct closing *closing, unsigned int cpu, unsigned int late)
+{
+	unsigned int i;
+
+	run_on_cpu(cpu);
+	atomic_fetch_add(&closing->ready, 1);
+	while (atomic_load(&closing->ready) < 2)
+		;
+	for (i = 0; i < late; i++)
+		atomic_load(&closing->ready);
+}
+
+static void bind_many(struct closing *closing)
+{
+	struct env *env = closing->env;
+	unsigned int i;
+
+	for (i = 0; i < LIOBNS; i++) {
+		closing->tables[i] = vm_create_liobn(&env->vm, LIOBN + i, SHIFT,
+						     ENTRIES);
+		expect(env, !vm_bind(&env->vm, &env->dev, closing->tables[i]));
+	}
+}
+
+static void *close_many(void *arg)
 {
 	struct closing *closing = arg;
+	unsigned int i;
 
-	pthread_barrier_wait(&closing->ready);
-	close(closing->env->tablefd);
+	meet(closing, 1, 0);
+	for (i = LIOBNS; i--; )
+		close(closing->tables[i]);
 	return NULL;
 }
 
@@ -258,18 +301,19 @@ static void d10_group_del_races_with_close(struct env *env)
 	pthread_t thread;
 	unsigned int i;
 
-	begin(env);
-	pthread_barrier_init(&closing.ready, NULL, 2);
-	for (i = 0; i < 300; i++) {
-		pthread_create(&thread, NULL, close_table, &closing);
-		pthread_barrier_wait(&closing.ready);
+	prepare(env, SHIFT);
+	close(env->tablefd);
+	for (i = 0; i < 1000; i++) {
+		bind_many(&closing);
+		atomic_store(&closing.ready, 0);
+		pthread_create(&thread, NULL, close_many, &closing);
+		meet(&closing, 0, i % 200 * 2);
 		expect(env, vm_group_del(&env->vm, &env->dev) == 0);
 		pthread_join(thread, NULL);
-
 		expect(env, vm_group_add(&env->vm, &env->dev) == 0);
-		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
-		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
 	}
+	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+	expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, put(env, 0, 0) == H_SUCCESS);
 	expect(env, released(env));
@@ -280,7 +324,7 @@ static int memory_on_demand(struct env *env, __u64 gpa, __u8 **mem)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
 	ktap_need(fd >= 0 && !ioctl(fd, UFFDIO_API, &api), "userfaultfd");
 	*mem = vm_add_memory(&env->vm, 1, gpa, 1 << 16);
@@ -314,16 +358,19 @@ static void *read_list(void *arg)
 {
 	struct env *env = arg;
 
+	run_on_cpu(1);
 	indirect(env, 0, HOLE, 512);
 	return NULL;
 }
 
 /*
  * The LIOBN is closed while a hypercall waits for the page with its list, and its
- * memory may become that of another LIOBN before the hypercall goes on.
+ * memory may become that of another LIOBN before the hypercall goes on: on the CPU
+ * where it was freed, it is handed out again before long.
  */
 static void d11_close_under_a_hypercall(struct env *env)
 {
+	const unsigned int others = 256;
 	struct late_page late;
 	struct pollfd event = { .events = POLLIN };
 	pthread_t caller, bringer;
@@ -331,7 +378,9 @@ static void d11_close_under_a_hypercall(struct env *env)
 	void *list = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	prepare(env, SHIFT);
+	run_on_cpu(0);
+	vm_create(&env->vm, 16 << 20);
+	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
 	fill_list(env, RW);
 	memcpy(list, env->vm.mem + LIST, PAGE);
 	late.from = list;
@@ -339,16 +388,16 @@ static void d11_close_under_a_hypercall(struct env *env)
 	event.fd = late.fd;
 
 	pthread_create(&caller, NULL, read_list, env);
-	ktap_need(poll(&event, 1, 20000) == 1, "waiting for the list's page");
+	ktap_need(poll(&event, 1, 20000) == 1 &&
+		  event.revents == POLLIN, "waiting for the list's page");
 	pthread_create(&bringer, NULL, bring_page_late, &late);
 	close(env->tablefd);
 	usleep(500000);
-	for (i = 1; i <= 32; i++)
+	for (i = 1; i <= others; i++)
 		vm_create_liobn(&env->vm, LIOBN + i, SHIFT, ENTRIES);
 	pthread_join(bringer, NULL);
 	pthread_join(caller, NULL);
-
-	for (i = 1; i <= 32; i++)
+	for (i = 1; i <= others; i++)
 		expect(env, get_of(env, LIOBN + i, PAGE) == 0);
 }
 
@@ -377,7 +426,7 @@ static void *bind_table(void *arg)
 	struct closing *closing = arg;
 	struct env *env = closing->env;
 
-	pthread_barrier_wait(&closing->ready);
+	meet(closing, 1, 0);
 	vm_bind(&env->vm, &env->dev, env->tablefd);
 	return NULL;
 }
@@ -390,10 +439,10 @@ static void liobn_closed_while_it_is_bound(struct env *env)
 	unsigned int i;
 
 	prepare(env, SHIFT);
-	pthread_barrier_init(&closing.ready, NULL, 2);
 	for (i = 0; i < 200; i++) {
+		atomic_store(&closing.ready, 0);
 		pthread_create(&thread, NULL, bind_table, &closing);
-		pthread_barrier_wait(&closing.ready);
+		meet(&closing, 0, i);
 		close(env->tablefd);
 		pthread_join(thread, NULL);
 		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);

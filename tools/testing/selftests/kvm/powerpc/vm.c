@@ -249,7 +249,8 @@ static void vm_run(struct vm *vm, const long *user)
 	for (;;) {
 		int ret = ioctl(vm->vcpu, KVM_RUN, 0);
 
-		if (ret && errno == EINTR)
+		/* Out of memory is an answer to KVM_RUN, not to the guest */
+		if (ret && (errno == EINTR || errno == ENOMEM))
 			continue;
 		ktap_need(!ret, "KVM_RUN");
 		ktap_need(vm->run->exit_reason == KVM_EXIT_PAPR_HCALL,
