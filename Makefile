@@ -45,7 +45,7 @@ bench: setup ## instructions per hypercall, of the base and of this tree
 	@lab/bench base $(or $(MACHINES),powernv9 powernv8)
 	@lab/bench tree $(or $(MACHINES),powernv9 powernv8)
 
-lint: tree ## checkpatch, kernel-doc, shellcheck
+lint: tree ## checkpatch, kernel-doc, sphinx, shellcheck
 	@lab/lint
 
 clean: ## remove everything generated, downloads included

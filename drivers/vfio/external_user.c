@@ -109,8 +109,8 @@ static int vfio_group_check_external_user(struct vfio_group *group)
  * Return:
  * * 0		- The group is pinned
  * * -EINVAL	- @file is not a VFIO group file
- * * -EINVAL	- The group is in no container, or its container has no IOMMU
- *		  driver, or the last device of the group is gone
+ * * -EINVAL	- The group is in no container, or the last device of it is gone
+ * * -EINVAL	- The group's container has no IOMMU driver
  * * -EINVAL	- The group does not own its DMA
  * * -EPERM	- The group is a no-IOMMU group
  * * -EOPNOTSUPP - The group is backed by iommufd
@@ -187,8 +187,8 @@ EXPORT_SYMBOL_GPL(vfio_group_del_external_user);
  *
  * Return:
  * * >= 0	- The id
- * * -EINVAL	- @file is not a VFIO group file, or the group is not pinned, or
- *		  the last device of the group is gone
+ * * -EINVAL	- @file is not a VFIO group file, or the group is not pinned
+ * * -EINVAL	- The last device of the group is gone
  */
 int vfio_external_user_iommu_id(struct file *file)
 {
