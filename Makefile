@@ -4,8 +4,9 @@
 
 export BASE FLAVOUR MACHINES
 BASE ?= 6.12
+LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-.PHONY: help setup tree refresh kernel kernel-base tests run check check-base bench lint clean
+.PHONY: help setup tree refresh kernel kernel-base tests run check check-base bench lint series bisect clean
 .DEFAULT_GOAL := help
 
 .DEFAULT:
@@ -21,7 +22,7 @@ tree: setup ## expand base kernel and this repository into build/linux
 	@lab/tree
 
 refresh: ## write edits made in build/linux back into this repository
-	@lab/overlay refresh build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
+	@lab/overlay refresh $(LINUX)
 
 kernel: setup ## build/kernel/vmlinux: this tree
 	@lab/kernel tree
@@ -47,6 +48,12 @@ bench: setup ## instructions per hypercall, of the base and of this tree
 
 lint: tree ## checkpatch, kernel-doc, sphinx, shellcheck
 	@lab/lint
+
+series: tree ## build/series: this tree as patches to send (SIGNOFF="Name <mail>")
+	@lab/series $(LINUX) build/series
+
+bisect: tree ## build and boot every prefix of the series
+	@lab/bisect
 
 clean: ## remove everything generated, downloads included
 	rm -rf build
