@@ -6,7 +6,7 @@ export BASE FLAVOUR MACHINES
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-.PHONY: help setup tree refresh kernel kernel-base tests run check check-base bench lint series bisect clean
+.PHONY: help setup tree refresh kernel kernel-base tests run check check-base bench lint series bisect apply clean
 .DEFAULT_GOAL := help
 
 .DEFAULT:
@@ -54,6 +54,9 @@ series: tree ## build/series: this tree as patches to send (SIGNOFF="Name <mail>
 
 bisect: tree ## build and boot every prefix of the series
 	@lab/bisect
+
+apply: ## does this apply to KERNEL=directory? Then do it, unless DRYRUN=1
+	@lab/apply "$(KERNEL)" $(if $(DRYRUN),dry)
 
 clean: ## remove everything generated, downloads included
 	rm -rf build
