@@ -6,7 +6,7 @@ export BASE FLAVOUR MACHINES
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-.PHONY: help setup tree refresh kernel kernel-base tests run check check-base bench lint series bisect apply clean
+.PHONY: help setup tree refresh kernel kernel-base tests run check check-base bench lint series bisect apply check-all clean
 .DEFAULT_GOAL := help
 
 .DEFAULT:
@@ -41,6 +41,10 @@ check: setup ## all tests, on all machines
 
 check-base: setup ## show that the tests of past defects fail on the base kernel
 	@lab/check-base
+
+check-all: check ## what takes longer: coccicheck, every prefix of the series
+	@lab/static all
+	@lab/bisect
 
 bench: setup ## instructions per hypercall, of the base and of this tree
 	@lab/bench base $(or $(MACHINES),powernv9 powernv8)
