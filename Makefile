@@ -42,9 +42,10 @@ check: setup ## all tests, on all machines
 check-base: setup ## show that the tests of past defects fail on the base kernel
 	@lab/check-base
 
-check-all: check ## what takes longer: coccicheck, Debian's configuration, every prefix
+check-all: check ## what takes longer: coccicheck, modules, Debian's configuration, every prefix
 	@lab/static all
 	@lab/debian
+	@lab/modular
 	@lab/bisect
 
 bench: setup ## instructions per hypercall, of the base and of this tree
