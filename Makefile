@@ -42,7 +42,8 @@ check: setup ## all tests, on all machines
 check-base: setup ## show that the tests of past defects fail on the base kernel
 	@lab/check-base
 
-check-all: check ## what takes longer: coccicheck, modules, Debian's configuration, every prefix
+check-all: setup ## the same, and what takes long: modules, Debian's configuration, the series
+	@lab/check all
 	@lab/static all
 	@lab/debian
 	@lab/modular
@@ -52,8 +53,10 @@ bench: setup ## instructions per hypercall, of the base and of this tree
 	@lab/bench base $(or $(MACHINES),powernv9 powernv8)
 	@lab/bench tree $(or $(MACHINES),powernv9 powernv8)
 
-lint: tree ## checkpatch, kernel-doc, sphinx, shellcheck
+lint: tree ## all that compilers and checkers say, and would not say of the base
 	@lab/lint
+	@lab/x86
+	@lab/static all
 
 series: tree ## build/series: this tree as patches to send (SIGNOFF="Name <mail>")
 	@lab/series $(LINUX) build/series
