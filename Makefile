@@ -6,7 +6,7 @@ export BASE FLAVOUR MACHINES
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-.PHONY: help setup tree refresh kernel kernel-base tests run check check-base bench lint series bisect apply check-all clean
+.PHONY: help setup tree refresh kernel kernel-base tests run demo check check-base bench lint series bisect apply check-all clean
 .DEFAULT_GOAL := help
 
 .DEFAULT:
@@ -33,7 +33,10 @@ kernel-base: setup ## build/base/vmlinux: the base, unmodified
 tests: tree ## build/tests: the selftests
 	@lab/tests build/tests
 
-run: setup ## the demonstration, on powernv9 and powernv8
+run: setup ## Debian's QEMU, a Linux guest, a network card and an NVMe drive
+	@lab/client/demo $(or $(MACHINES),powernv9 powernv8)
+
+demo: setup ## a small demonstration with a DMA engine, on powernv9 and powernv8
 	@lab/demo $(or $(MACHINES),powernv9 powernv8)
 
 check: setup ## all tests, on all machines
@@ -42,7 +45,7 @@ check: setup ## all tests, on all machines
 check-base: setup ## show that the tests of past defects fail on the base kernel
 	@lab/check-base
 
-check-all: setup ## the same, and what takes long: modules, Debian's configuration, the series
+check-all: setup ## the same, and what takes long: all of "run", modules, Debian's config, the series
 	@lab/check all
 	@lab/static all
 	@lab/debian
