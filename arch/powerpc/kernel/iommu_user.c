@@ -113,7 +113,7 @@ static int iommu_user_map_one(struct iommu_user_batch *batch,
 
 	ref = iommu_user_ref(batch, ua, 1UL << pos->tbl->it_page_shift);
 	if (!ref)
-		return iommu_user_full(batch) ? -EAGAIN : -EINVAL;
+		return !iommu_user_room(batch) ? -EAGAIN : -EINVAL;
 	if (!iommu_user_reserve(ref, 1, more, IOMMU_USER_VIRT))
 		return -EINVAL;
 	tce = iommu_user_tce(ref->mem, pos->tbl, ua, perm);

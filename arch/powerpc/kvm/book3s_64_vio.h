@@ -266,8 +266,10 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
 
 		if (run->nr == KVMPPC_TCE_TABLES || stit->tbl->it_pinned ||
 		    READ_ONCE(stit->tbl->it_mm) != stt->kvm->mm ||
-		    !iommu_user_can(stit->tbl, n, KVMPPC_TCE_MODE))
+		    !iommu_user_can(stit->tbl, 1, KVMPPC_TCE_MODE))
 			return kvmppc_tce_hard(&run->stat->tce_hard_table);
+		if (!iommu_user_can(stit->tbl, n, KVMPPC_TCE_MODE))
+			return kvmppc_tce_hard(&run->stat->tce_hard_count);
 
 		shift = max(shift, kvmppc_tce_parts_shift(stt, stit->tbl));
 		run->pos[run->nr].tbl = stit->tbl;
@@ -521,14 +523,8 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 		return H_SUCCESS;
 
 	ref = iommu_user_ref(&run->batch, *ua, size);
-	if (unlikely(!ref)) {
-		if (!iommu_user_full(&run->batch))
-			return kvmppc_tce_hard(&run->stat->tce_hard_memory);
-		kvmppc_tce_flush(run);
-		ref = iommu_user_ref(&run->batch, *ua, size);
-		if (!ref)
-			return kvmppc_tce_hard(&run->stat->tce_hard_memory);
-	}
+	if (unlikely(!ref))
+		return kvmppc_tce_hard(&run->stat->tce_hard_memory);
 
 	if (unlikely(!iommu_user_reserve(ref, work,
 					 (run->end - run->idx - 1) * work,
@@ -765,6 +761,10 @@ static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
 	struct iommu_user_ref *ref = NULL;
 	unsigned long ua = 0;
 	long ret;
+
+	/* Have room for the region that this leads to, and one that it leaves */
+	if (unlikely(run->nr && iommu_user_room(&run->batch) < 2))
+		kvmppc_tce_flush(run);
 
 	if (tce & IOMMU_USER_PERM) {
 		ret = kvmppc_tce_target(run, tce, &ua, &ref);

@@ -205,7 +205,7 @@ iommu_user_ref_find(struct iommu_user_batch *batch, unsigned long ua,
  * @size: bytes from there on
  *
  * Return: what the batch holds on the region that has all of the range; NULL
- * when there is no such region or iommu_user_full().
+ * when there is no such region, or no iommu_user_room() for it.
  */
 static __always_inline struct iommu_user_ref *
 iommu_user_ref(struct iommu_user_batch *batch, unsigned long ua,
@@ -217,9 +217,11 @@ iommu_user_ref(struct iommu_user_batch *batch, unsigned long ua,
 	return iommu_user_ref_find(batch, ua, size);
 }
 
-static __always_inline bool iommu_user_full(const struct iommu_user_batch *b)
+/* Regions that @batch can deal with beside those that it knows */
+static __always_inline unsigned int
+iommu_user_room(const struct iommu_user_batch *batch)
 {
-	return b->nr == IOMMU_USER_REFS;
+	return IOMMU_USER_REFS - batch->nr;
 }
 
 /* May new translations lead to @mem, and may @mode look at its page list? */
