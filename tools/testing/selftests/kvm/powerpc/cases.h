@@ -32,6 +32,7 @@
  * @vm: the virtual machine
  * @liobn: number of the LIOBN that hypercalls are about
  * @tablefd: file descriptor of LIOBN
+ * @stop: tells other threads of the case to end
  * @failed: something that was expected is not so
  */
 struct env {
@@ -39,6 +40,7 @@ struct env {
 	struct vm vm;
 	__u64 liobn;
 	int tablefd;
+	volatile bool stop;
 	bool failed;
 };
 

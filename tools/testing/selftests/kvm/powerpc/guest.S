@@ -13,6 +13,8 @@
 guest_begin:
 1:	ld	30, 96(31)		/* how often; r31: the mailbox */
 	mfspr	29, 268			/* the timebase */
+	addis	28, 31, GUEST_DIRTY_OFFSET / 0x10000
+	std	29, 0(28)		/* for the dirty log */
 2:	ld	3, 0(31)		/* the hypercall's number */
 	ld	4, 8(31)		/* its arguments */
 	ld	5, 16(31)
@@ -39,4 +41,20 @@ guest_begin:
 	sc	1
 	b	1b
 guest_end:
+
+	/* Interrupts, when they are enabled: count them; r21, r22 are theirs */
+	.globl	guest_decrementer, guest_external, guest_interrupts_end
+guest_decrementer:
+	ld	21, 112(31)
+	addi	21, 21, 1
+	std	21, 112(31)
+	lis	22, 1			/* the next one 65536 ticks from now */
+	mtdec	22
+	rfid
+guest_external:
+	ld	21, 120(31)
+	addi	21, 21, 1
+	std	21, 120(31)
+	rfid
+guest_interrupts_end:
 	.section .note.GNU-stack, "", @progbits

@@ -14,6 +14,8 @@
 
 /* MSR: 64-bit, little-endian, and no translation: addresses are real ones */
 #define GUEST_MSR	0x8000000000000001UL
+#define MSR_EE		0x8000UL
+#define LPCR_ILE	0x2000000UL
 
 struct mailbox {
 	struct vm_call first;
@@ -22,6 +24,8 @@ struct mailbox {
 	__u64 value;
 	__u64 times;
 	__u64 ticks;
+	__u64 decrementers;
+	__u64 externals;
 };
 
 static void vm_enable_hypercall(const struct vm *vm, __u64 nr)
@@ -208,6 +212,52 @@ __u64 vm_stat(const struct vm *vm, const char *name)
 	return value;
 }
 
+bool vm_get_reg(const struct vm *vm, __u64 id, void *value)
+{
+	struct kvm_one_reg reg = { id, (uintptr_t)value };
+
+	return !ioctl(vm->vcpu, KVM_GET_ONE_REG, &reg);
+}
+
+bool vm_set_reg(const struct vm *vm, __u64 id, const void *value)
+{
+	struct kvm_one_reg reg = { id, (uintptr_t)value };
+
+	return !ioctl(vm->vcpu, KVM_SET_ONE_REG, &reg);
+}
+
+void vm_enable_interrupts(struct vm *vm)
+{
+	__u64 lpcr, now = 0;
+	struct kvm_regs regs;
+
+	memcpy(vm->mem + GUEST_DECREMENTER, guest_decrementer,
+	       guest_external - guest_decrementer);
+	memcpy(vm->mem + GUEST_EXTERNAL, guest_external,
+	       guest_interrupts_end - guest_external);
+
+	/* Little-endian in interrupts, too; and a first one at once */
+	ktap_need(vm_get_reg(vm, KVM_REG_PPC_LPCR_64, &lpcr), "reading LPCR");
+	lpcr |= LPCR_ILE;
+	ktap_need(vm_set_reg(vm, KVM_REG_PPC_LPCR_64, &lpcr), "writing LPCR");
+	ktap_need(vm_set_reg(vm, KVM_REG_PPC_DEC_EXPIRY, &now),
+		  "setting the decrementer");
+
+	ktap_need(!ioctl(vm->vcpu, KVM_GET_REGS, &regs), "KVM_GET_REGS");
+	regs.msr |= MSR_EE;
+	ktap_need(!ioctl(vm->vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+}
+
+__u64 vm_decrementers(const struct vm *vm)
+{
+	return *(volatile __u64 *)&vm_mailbox(vm)->decrementers;
+}
+
+__u64 vm_externals(const struct vm *vm)
+{
+	return *(volatile __u64 *)&vm_mailbox(vm)->externals;
+}
+
 static int vm_set_attr(const struct vm *vm, __u64 attr, void *arg)
 {
 	struct kvm_device_attr args = {
@@ -281,8 +331,8 @@ long vm_hypercall(struct vm *vm, const long *user, __u64 nr, __u64 a,
 	return box->answer;
 }
 
-__u64 vm_time(struct vm *vm, const struct vm_call *first,
-	      const struct vm_call *second, unsigned int times)
+void vm_prepare(struct vm *vm, const struct vm_call *first,
+		const struct vm_call *second, __u64 times)
 {
 	struct mailbox *box = vm_mailbox(vm);
 	const struct vm_call none = { 0 };
@@ -290,6 +340,14 @@ __u64 vm_time(struct vm *vm, const struct vm_call *first,
 	box->first = *first;
 	box->second = second ? *second : none;
 	box->times = times;
+}
+
+__u64 vm_time(struct vm *vm, const struct vm_call *first,
+	      const struct vm_call *second, unsigned int times)
+{
+	struct mailbox *box = vm_mailbox(vm);
+
+	vm_prepare(vm, first, second, times);
 	vm_run(vm, NULL);
 	ktap_need(!box->answer, "hypercall 0x%llx answers %lld",
 		  (unsigned long long)first->nr, (long long)box->answer);

@@ -97,6 +97,19 @@ struct vm_call {
 	__u64 args[4];
 };
 
+/* Have the guest do what vm_time() says, once KVM_RUN is called */
+void vm_prepare(struct vm *vm, const struct vm_call *first,
+		const struct vm_call *second, __u64 times);
+
+/* A register of the CPU, by its KVM_REG_PPC_* id; false when KVM has it not */
+bool vm_get_reg(const struct vm *vm, __u64 id, void *value);
+bool vm_set_reg(const struct vm *vm, __u64 id, const void *value);
+
+/* From now on the guest counts interrupts; its decrementer keeps ticking */
+void vm_enable_interrupts(struct vm *vm);
+__u64 vm_decrementers(const struct vm *vm);
+__u64 vm_externals(const struct vm *vm);
+
 /*
  * The guest does @first, then @second unless it is NULL, @times over; none may
  * reach user space.  Returns the ticks of the timebase that passed in the guest.

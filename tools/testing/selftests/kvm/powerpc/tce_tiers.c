@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Who serves TCE hypercalls: the fastest tier for nearly all of a steady load;
+ * for each reason to give up, the next tier, with the right result and once; and
+ * nothing else about a virtual CPU is different for it.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/auxv.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <linux/kvm.h>
+
+#include "cases.h"
+#include "guest.h"
+
+#define ENDLESS	(1UL << 60)
+
+static const char * const fast_tiers[] = {
+	"tce_real_mode", "tce_partial_exit", "tce_early_exit",
+};
+
+static const struct vm_call map_call = {
+	H_PUT_TCE, { LIOBN, 0, DATA | RW }
+};
+
+static const struct vm_call clear_call = {
+	H_STUFF_TCE, { LIOBN, 0, 0, 1 }
+};
+
+/* The counter of the tier that is the first one on this machine */
+static const char *fastest(void)
+{
+	if (!strcmp((const char *)getauxval(AT_BASE_PLATFORM), "power8"))
+		return fast_tiers[0];
+	/* A host that is a guest itself has early exits only */
+	return access("/proc/device-tree/ibm,opal", F_OK) ? fast_tiers[2] :
+							    fast_tiers[1];
+}
+
+static __u64 stat_of(const struct env *env, const char *name)
+{
+	return vm_stat(&env->vm, name);
+}
+
+/* A bound LIOBN whose first shadow page is there */
+static void begin_tiers(struct env *env, const char *mask)
+{
+	if (!choose_tiers(mask))
+		case_skip("this kernel has no tiers to choose");
+	begin(env);
+	put(env, 0, DATA | RW);
+	put(env, 0, 0);
+	choose_tiers("7");
+}
+
+static void steady_load_is_served_by_the_fastest_tier(struct env *env)
+{
+	__u64 before, served;
+
+	begin_tiers(env, "7");
+	before = stat_of(env, fastest());
+	vm_time(&env->vm, &map_call, &clear_call, 5000);
+	served = stat_of(env, fastest()) - before;
+	ktap_say("  %s served %llu of 10000", fastest(),
+		 (unsigned long long)served);
+	expect(env, served >= 9900);
+	expect(env, released(env));
+}
+
+static void tiers_can_be_turned_off(struct env *env)
+{
+	unsigned int i;
+
+	begin_tiers(env, "0");
+	vm_time(&env->vm, &map_call, &clear_call, 100);
+	for (i = 0; i < ARRAY_SIZE(fast_tiers); i++)
+		expect(env, stat_of(env, fast_tiers[i]) == 0);
+	expect(env, stat_of(env, "tce_virtual_mode") >= 200);
+}
+
+/* A hypercall that @why keeps from the fast tiers is served by @next, once */
+static void expect_fallback(struct env *env, const char *why, const char *next,
+			    const struct vm_call *call, long answer)
+{
+	const long user = FROM_USER;
+	__u64 reasons = stat_of(env, why), done = stat_of(env, next);
+	__u64 fast = 0, fast_after = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(fast_tiers); i++)
+		fast += stat_of(env, fast_tiers[i]);
+	expect(env, vm_hypercall(&env->vm, &user, call->nr, call->args[0],
+				 call->args[1], call->args[2],
+				 call->args[3]) == answer);
+	for (i = 0; i < ARRAY_SIZE(fast_tiers); i++)
+		fast_after += stat_of(env, fast_tiers[i]);
+
+	expect(env, stat_of(env, why) > reasons);
+	expect(env, stat_of(env, next) == done + 1);
+	expect(env, fast_after == fast);
+}
+
+static void unknown_liobn_goes_to_user_space(struct env *env)
+{
+	const struct vm_call call = { H_PUT_TCE, { LIOBN + 9, 0, DATA | RW } };
+
+	begin_tiers(env, "7");
+	expect_fallback(env, "tce_hard_liobn", "tce_user_space", &call,
+			FROM_USER);
+}
+
+static void large_count_goes_to_virtual_mode(struct env *env)
+{
+	const struct vm_call call = { H_STUFF_TCE, { LIOBN, 0, 0, 513 } };
+
+	begin_tiers(env, "7");
+	fill_list(env, RW);
+	expect(env, indirect(env, 0, LIST, 512) == H_SUCCESS);
+	expect(env, put(env, 512 * PAGE, DATA | RW) == H_SUCCESS);
+	expect(env, put(env, 513 * PAGE, DATA | RW) == H_SUCCESS);
+	expect_fallback(env, "tce_hard_count", "tce_virtual_mode", &call,
+			H_SUCCESS);
+	expect(env, get(env, 512 * PAGE) == 0);
+	expect(env, get(env, 513 * PAGE) == (DATA | RW));
+	expect(env, put(env, 513 * PAGE, 0) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+static void absent_shadow_goes_to_virtual_mode(struct env *env)
+{
+	const __u64 bus = WINDOW / 2;
+	const struct vm_call call = { H_PUT_TCE, { LIOBN, bus, DATA | RW } };
+
+	begin_tiers(env, "7");
+	expect_fallback(env, "tce_hard_shadow", "tce_virtual_mode", &call,
+			H_SUCCESS);
+	expect(env, get(env, bus) == (DATA | RW));
+	expect(env, put(env, bus, 0) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+static void absent_level_goes_to_virtual_mode(struct env *env)
+{
+	const __u64 bus = WINDOW / 2;
+	const struct vm_call call = { H_PUT_TCE, { LIOBN, bus, DATA | RW } };
+	volatile __u64 *shadow;
+	__u64 start;
+
+	prepare(env, SHIFT);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	if (vfio_add_window(&env->dev, SHIFT, WINDOW, 2, &start) || start)
+		case_skip("no table of two levels at bus address 0");
+	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+	/* Reading the shadow brings it into being, and no level of the table */
+	shadow = mmap(NULL, ENTRIES * 8, PROT_READ, MAP_SHARED, env->tablefd, 0);
+	expect(env, shadow != MAP_FAILED && shadow[bus / PAGE] == 0);
+
+	expect_fallback(env, "tce_hard_level", "tce_virtual_mode", &call,
+			H_SUCCESS);
+	expect(env, shadow[bus / PAGE] == (DATA | RW));
+	expect(env, put(env, bus, 0) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+static void unregistered_list_goes_to_virtual_mode(struct env *env)
+{
+	const struct vm_call call = {
+		H_PUT_TCE_INDIRECT, { LIOBN, 0, HOLE, 16 }
+	};
+	__u8 *list;
+
+	begin_tiers(env, "7");
+	list = vm_add_memory(&env->vm, 1, HOLE, 1 << 16);
+	fill_list(env, RW);
+	memcpy(list, env->vm.mem + LIST, PAGE);
+	expect_fallback(env, "tce_hard_list", "tce_virtual_mode", &call,
+			H_SUCCESS);
+	expect(env, get(env, 15 * PAGE) == ((DATA + 15 * PAGE) | RW));
+	expect(env, get(env, 16 * PAGE) == 0);
+	expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+static void foreign_memory_goes_to_user_space(struct env *env)
+{
+	const struct vm_call call = { H_PUT_TCE, { LIOBN, 0, HOLE | RW } };
+
+	begin_tiers(env, "7");
+	vm_add_memory(&env->vm, 1, HOLE, 1 << 20);
+	expect_fallback(env, "tce_hard_memory", "tce_user_space", &call,
+			FROM_USER);
+	expect(env, get(env, 0) == 0);
+	expect(env, released(env));
+}
+
+static void removed_window_goes_to_user_space(struct env *env)
+{
+	begin_tiers(env, "7");
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	expect_fallback(env, "tce_hard_table", "tce_user_space", &map_call,
+			FROM_USER);
+	expect(env, released(env));
+}
+
+static void *map_by_ioctl(void *arg)
+{
+	struct env *env = arg;
+
+	while (!env->stop) {
+		vfio_map(&env->dev, 0, env->vm.mem + DATA, 0x10000);
+		vfio_unmap(&env->dev, 0, 0x10000);
+	}
+	return NULL;
+}
+
+/* Whether an entry is met while it is locked, is a matter of luck */
+static void busy_entry_is_done_later(struct env *env)
+{
+	pthread_t thread;
+	unsigned int i;
+
+	begin_tiers(env, "7");
+	fill_list(env, RW);
+	pthread_create(&thread, NULL, map_by_ioctl, env);
+	for (i = 0; i < 20000 && !stat_of(env, "tce_hard_busy"); i++) {
+		expect(env, indirect(env, 0, LIST, 16) == H_SUCCESS);
+		expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);
+	}
+	env->stop = true;
+	pthread_join(thread, NULL);
+	expect(env, vfio_unmap(&env->dev, 0, 0x10000) == 0);
+	expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);
+	if (!stat_of(env, "tce_hard_busy"))
+		case_skip("no entry was met while it was locked");
+	expect(env, released(env));
+}
+
+/*
+ * Registers
+ */
+
+static const __u64 registers[] = {
+	KVM_REG_PPC_DSCR, KVM_REG_PPC_AMR, KVM_REG_PPC_UAMOR, KVM_REG_PPC_IAMR,
+	KVM_REG_PPC_TAR, KVM_REG_PPC_FSCR, KVM_REG_PPC_EBBHR, KVM_REG_PPC_EBBRR,
+	KVM_REG_PPC_BESCR, KVM_REG_PPC_SIAR, KVM_REG_PPC_SDAR, KVM_REG_PPC_PMC1,
+	KVM_REG_PPC_PMC2, KVM_REG_PPC_PMC3, KVM_REG_PPC_PMC4, KVM_REG_PPC_PMC5,
+	KVM_REG_PPC_PMC6, KVM_REG_PPC_VRSAVE, KVM_REG_PPC_FPSCR,
+	KVM_REG_PPC_TIDR,
+};
+
+#define NR_REGISTERS	(ARRAY_SIZE(registers) + 64)
+
+static __u64 register_id(unsigned int i)
+{
+	if (i < 32)
+		return KVM_REG_PPC_FPR0 + i;
+	if (i < 64)
+		return KVM_REG_PPC_VR0 + (i - 32);
+	return registers[i - 64];
+}
+
+/* A value that the register can have, and that no other register has */
+static bool fill_register(const struct vm *vm, unsigned int i, __u64 *value)
+{
+	value[0] = 0x1111111111111111UL * (i % 15 + 1) + i;
+	value[1] = ~value[0];
+	switch (register_id(i)) {
+	case KVM_REG_PPC_FPSCR:
+		/* Some of its bits are what others make them: round up */
+		value[0] = 2;
+		break;
+	case KVM_REG_PPC_AMR:
+	case KVM_REG_PPC_IAMR:
+		/* Without the keys 0 and 31, which lead to the guest's program */
+		value[0] = 0x0123456789abcde0;
+		break;
+	}
+	if (!vm_set_reg(vm, register_id(i), value))
+		return false;
+	memset(value, 0, 16);
+	return vm_get_reg(vm, register_id(i), value);
+}
+
+static void registers_are_left_alone(struct env *env)
+{
+	__u64 before[NR_REGISTERS][2] = { }, after[2];
+	bool has[NR_REGISTERS];
+	struct kvm_regs regs;
+	unsigned int i, checked = 0;
+
+	begin_tiers(env, "7");
+	for (i = 0; i < NR_REGISTERS; i++)
+		has[i] = fill_register(&env->vm, i, before[i]);
+	ioctl(env->vm.vcpu, KVM_GET_REGS, &regs);
+	regs.lr = 0x123456789abcdef0;
+	for (i = 13; i < 28; i++)
+		regs.gpr[i] = 0x0101010101010101UL * i;
+	ioctl(env->vm.vcpu, KVM_SET_REGS, &regs);
+
+	vm_time(&env->vm, &map_call, &clear_call, 1000);
+
+	for (i = 0; i < NR_REGISTERS; i++) {
+		memset(after, 0, sizeof(after));
+		if (!has[i])
+			continue;
+		vm_get_reg(&env->vm, register_id(i), after);
+		checked++;
+		if (!memcmp(after, before[i], sizeof(after)))
+			continue;
+		ktap_say("  register 0x%llx is not what it was",
+			 (unsigned long long)register_id(i));
+		env->failed = true;
+	}
+	ioctl(env->vm.vcpu, KVM_GET_REGS, &regs);
+	expect(env, regs.lr == 0x123456789abcdef0);
+	for (i = 13; i < 28; i++)
+		expect(env, regs.gpr[i] == 0x0101010101010101UL * i);
+	ktap_say("  %u registers", checked);
+	expect(env, checked >= 64);
+}
+
+/*
+ * What ends a run, or happens in one
+ */
+
+static void immediate_exit_comes_first(struct env *env)
+{
+	__u64 served;
+
+	begin_tiers(env, "7");
+	served = stat_of(env, fastest());
+	vm_prepare(&env->vm, &map_call, NULL, 1);
+	env->vm.run->immediate_exit = 1;
+	expect(env, ioctl(env->vm.vcpu, KVM_RUN, 0) == -1 && errno == EINTR);
+	expect(env, stat_of(env, fastest()) == served);
+	env->vm.run->immediate_exit = 0;
+	vm_time(&env->vm, &map_call, NULL, 1);
+	expect(env, stat_of(env, fastest()) == served + 1);
+}
+
+static void on_signal(int signal)
+{
+	(void)signal;
+}
+
+/* SIGUSR1 to this thread every @ms, without restarting what it interrupts */
+static void signal_every(unsigned int ms)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	struct sigevent event = {
+		.sigev_notify = SIGEV_SIGNAL,
+		.sigev_signo = SIGUSR1,
+	};
+	struct itimerspec when = {
+		.it_interval = { 0, ms * 1000000 },
+		.it_value = { 0, ms * 1000000 },
+	};
+	timer_t timer;
+
+	sigaction(SIGUSR1, &action, NULL);
+	ktap_need(!timer_create(CLOCK_MONOTONIC, &event, &timer) &&
+		  !timer_settime(timer, 0, &when, NULL), "a timer");
+}
+
+static void signals_end_an_endless_load(struct env *env)
+{
+	__u64 served;
+	unsigned int i;
+
+	begin_tiers(env, "7");
+	vm_prepare(&env->vm, &map_call, &clear_call, ENDLESS);
+	served = stat_of(env, fastest());
+	signal_every(100);
+	for (i = 0; i < 10; i++)
+		expect(env, ioctl(env->vm.vcpu, KVM_RUN, 0) == -1 &&
+		       errno == EINTR);
+	expect(env, stat_of(env, fastest()) > served);
+}
+
+struct ticker {
+	atomic_ulong ticks;
+	atomic_bool stop;
+};
+
+static void *tick(void *arg)
+{
+	struct ticker *ticker = arg;
+
+	run_on_cpu(0);
+	while (!atomic_load(&ticker->stop)) {
+		atomic_fetch_add(&ticker->ticks, 1);
+		usleep(1000);
+	}
+	return NULL;
+}
+
+/* The host's own timers go on: another task on that CPU wakes up in time */
+static void host_goes_on_under_an_endless_load(struct env *env)
+{
+	struct ticker ticker = { 0 };
+	pthread_t thread;
+	sigset_t set;
+
+	begin_tiers(env, "7");
+	run_on_cpu(0);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	pthread_create(&thread, NULL, tick, &ticker);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+	vm_prepare(&env->vm, &map_call, &clear_call, ENDLESS);
+	signal_every(900);
+	expect(env, ioctl(env->vm.vcpu, KVM_RUN, 0) == -1 && errno == EINTR);
+	ktap_say("  the other task woke up %lu times",
+		 atomic_load(&ticker.ticks));
+	expect(env, atomic_load(&ticker.ticks) >= 10);
+	atomic_store(&ticker.stop, true);
+	pthread_join(thread, NULL);
+}
+
+static void *run_until_signal(void *arg)
+{
+	struct env *env = arg;
+
+	run_on_cpu(1);
+	ioctl(env->vm.vcpu, KVM_RUN, 0);
+	return NULL;
+}
+
+/* True when @count of the guest gets to @want, in 20 s */
+static bool counted(const struct env *env,
+		    __u64 (*count)(const struct vm *vm), __u64 want)
+{
+	unsigned int i;
+
+	for (i = 0; i < 20000 && count(&env->vm) < want; i++)
+		usleep(1000);
+	return count(&env->vm) >= want;
+}
+
+static void interrupts_reach_the_guest(struct env *env)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	struct kvm_interrupt external = { .irq = KVM_INTERRUPT_SET };
+	pthread_t thread;
+	unsigned int i;
+	__u64 served;
+
+	begin_tiers(env, "7");
+	sigaction(SIGUSR1, &action, NULL);
+	vm_enable_interrupts(&env->vm);
+	vm_prepare(&env->vm, &map_call, &clear_call, ENDLESS);
+	served = stat_of(env, fastest());
+	pthread_create(&thread, NULL, run_until_signal, env);
+	expect(env, counted(env, vm_decrementers, 50));
+	for (i = 1; i <= 20; i++) {
+		expect(env, !ioctl(env->vm.vcpu, KVM_INTERRUPT, &external));
+		expect(env, counted(env, vm_externals, i));
+	}
+	expect(env, counted(env, vm_decrementers, vm_decrementers(&env->vm) + 9));
+	pthread_kill(thread, SIGUSR1);
+	pthread_join(thread, NULL);
+	expect(env, stat_of(env, fastest()) > served + 100);
+}
+
+/* The guest's own writes are logged while its hypercalls stay in its context */
+static void dirty_log_is_kept(struct env *env)
+{
+	struct kvm_userspace_memory_region region = {
+		.flags = KVM_MEM_LOG_DIRTY_PAGES,
+	};
+	__u64 bitmap[(32 << 20) / 65536 / 64] = { }, served;
+	struct kvm_dirty_log log = { .dirty_bitmap = bitmap };
+	unsigned int i;
+
+	begin_tiers(env, "7");
+	region.memory_size = env->vm.size;
+	region.userspace_addr = (unsigned long)env->vm.mem;
+	expect(env, !ioctl(env->vm.fd, KVM_SET_USER_MEMORY_REGION, &region));
+	served = stat_of(env, fastest());
+	for (i = 0; i < 5; i++) {
+		vm_time(&env->vm, &map_call, &clear_call, 100);
+		memset(bitmap, 0, sizeof(bitmap));
+		expect(env, !ioctl(env->vm.fd, KVM_GET_DIRTY_LOG, &log));
+		/* The page that it writes to, and none that it does not */
+		expect(env, bitmap[0] & 1UL <<
+		       ((GUEST_MAILBOX + GUEST_DIRTY_OFFSET) >> 16));
+		expect(env, !(bitmap[0] & 1UL << (DATA >> 16)));
+	}
+	expect(env, stat_of(env, fastest()) >= served + 990);
+}
+
+static const struct test_case cases[] = {
+	CASE(steady_load_is_served_by_the_fastest_tier),
+	CASE(tiers_can_be_turned_off),
+	CASE(unknown_liobn_goes_to_user_space),
+	CASE(large_count_goes_to_virtual_mode),
+	CASE(absent_shadow_goes_to_virtual_mode),
+	CASE(absent_level_goes_to_virtual_mode),
+	CASE(unregistered_list_goes_to_virtual_mode),
+	CASE(foreign_memory_goes_to_user_space),
+	CASE(removed_window_goes_to_user_space),
+	CASE(busy_entry_is_done_later),
+	CASE(registers_are_left_alone),
+	CASE(immediate_exit_comes_first),
+	CASE(signals_end_an_endless_load),
+	CASE(host_goes_on_under_an_endless_load),
+	CASE(interrupts_reach_the_guest),
+	CASE(dirty_log_is_kept),
+};
+
+int main(void)
+{
+	return run_cases(cases, ARRAY_SIZE(cases));
+}
