@@ -43,6 +43,9 @@
 #define KVMPPC_TCE_MODE	IOMMU_USER_VIRT
 #include "book3s_64_vio.h"
 
+#define CREATE_TRACE_POINTS
+#include "trace_tce.h"
+
 /*
  * Owners and bindings
  */
@@ -60,7 +63,8 @@ kvmppc_tce_find_owner(struct kvmppc_spapr_tce_iommu_table *stit,
 }
 
 /* End the owners in @stit that @grp names, or all; true when none is left */
-static bool kvmppc_tce_end_owners(struct kvmppc_spapr_tce_iommu_table *stit,
+static bool kvmppc_tce_end_owners(struct kvmppc_spapr_tce_table *stt,
+				  struct kvmppc_spapr_tce_iommu_table *stit,
 				  struct iommu_group *grp)
 {
 	struct kvmppc_tce_owner *owner, *tmp;
@@ -68,6 +72,8 @@ static bool kvmppc_tce_end_owners(struct kvmppc_spapr_tce_iommu_table *stit,
 	list_for_each_entry_safe(owner, tmp, &stit->owners, next) {
 		if (grp && owner->grp != grp)
 			continue;
+		trace_kvm_tce_release(stt->kvm, stt->liobn, stit->tbl,
+				      owner->grp);
 		list_del(&owner->next);
 		kfree(owner);
 	}
@@ -144,7 +150,7 @@ void kvm_spapr_tce_release_iommu_group(struct kvm *kvm, struct iommu_group *grp)
 	mutex_lock(&kvm->arch.spapr_tce_lock);
 	list_for_each_entry(stt, &kvm->arch.spapr_tce_tables, list) {
 		list_for_each_entry_safe(stit, tmp, &stt->iommu_tables, next) {
-			if (kvmppc_tce_end_owners(stit, grp))
+			if (kvmppc_tce_end_owners(stt, stit, grp))
 				kvmppc_tce_unlink(stt, stit, &dead);
 		}
 	}
@@ -161,7 +167,7 @@ static void kvmppc_tce_prune(struct kvmppc_spapr_tce_table *stt,
 	list_for_each_entry_safe(stit, tmp, &stt->iommu_tables, next) {
 		if (READ_ONCE(stit->tbl->it_mm))
 			continue;
-		kvmppc_tce_end_owners(stit, NULL);
+		kvmppc_tce_end_owners(stt, stit, NULL);
 		kvmppc_tce_unlink(stt, stit, dead);
 	}
 }
@@ -209,6 +215,7 @@ static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
 
 	if (bound) {
 		list_add_tail(&owner->next, &bound->owners);
+		trace_kvm_tce_bind(kvm, stt->liobn, tbl, grp);
 		iommu_tce_table_put(tbl);
 		return 0;
 	}
@@ -221,6 +228,7 @@ static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
 	INIT_LIST_HEAD(&stit->owners);
 	list_add_tail(&owner->next, &stit->owners);
 	kvmppc_tce_link(stt, stit);
+	trace_kvm_tce_bind(kvm, stt->liobn, tbl, grp);
 	return 0;
 
 err_owner:
@@ -377,7 +385,7 @@ static int kvm_spapr_tce_release(struct inode *inode, struct file *filp)
 	list_del(&stt->list);
 	hlist_del_rcu(&stt->hash);
 	list_for_each_entry_safe(stit, tmp, &stt->iommu_tables, next) {
-		kvmppc_tce_end_owners(stit, NULL);
+		kvmppc_tce_end_owners(stt, stit, NULL);
 		kvmppc_tce_unlink(stt, stit, &dead);
 	}
 	mutex_unlock(&kvm->arch.spapr_tce_lock);
@@ -544,9 +552,10 @@ static long kvmppc_tce_virt_one(struct kvm_vcpu *vcpu, unsigned long liobn,
 	return ret;
 }
 
-static long kvmppc_tce_virt_call(struct kvm_vcpu *vcpu, unsigned long req,
-				 unsigned long liobn, unsigned long ioba,
-				 unsigned long arg, unsigned long n)
+static __always_inline long
+kvmppc_tce_virt_serve(struct kvm_vcpu *vcpu, unsigned long req,
+		      unsigned long liobn, unsigned long ioba,
+		      unsigned long arg, unsigned long n)
 {
 	struct kvmppc_tce_call call __uninitialized;
 	long ret;
@@ -563,6 +572,99 @@ static long kvmppc_tce_virt_call(struct kvm_vcpu *vcpu, unsigned long req,
 	if (ret == H_TOO_HARD && call.no_list)
 		ret = kvmppc_tce_virt_copy(&call);
 	return kvmppc_tce_virt_answer(vcpu, ret);
+}
+
+/*
+ * Tracing.  The engine has no trace points, as it is compiled for tiers that
+ * must not have any; what it did is seen by what it counted.
+ */
+
+#define KVMPPC_TCE_REASON(name) \
+	{ #name, offsetof(struct kvm_vcpu_stat, tce_hard_ ## name) / sizeof(u64) }
+
+/* In the order in which they count when several have moved, the last one most */
+static const struct {
+	const char *name;
+	size_t counter;
+} kvmppc_tce_reasons[KVMPPC_TCE_REASONS] = {
+	KVMPPC_TCE_REASON(busy),
+	KVMPPC_TCE_REASON(liobn),
+	KVMPPC_TCE_REASON(table),
+	KVMPPC_TCE_REASON(count),
+	KVMPPC_TCE_REASON(level),
+	KVMPPC_TCE_REASON(shadow),
+	KVMPPC_TCE_REASON(list),
+	KVMPPC_TCE_REASON(memory),
+};
+
+/* Why a tier gave up since this was asked last; NULL when none did */
+static const char *kvmppc_tce_reason(struct kvm_vcpu *vcpu)
+{
+	const u64 *counters = (const u64 *)&vcpu->stat;
+	const char *reason = NULL;
+	unsigned int i;
+
+	for (i = 0; i < KVMPPC_TCE_REASONS; ++i) {
+		u64 count = counters[kvmppc_tce_reasons[i].counter];
+
+		if (count != vcpu->arch.tce_traced.reason[i])
+			reason = kvmppc_tce_reasons[i].name;
+		vcpu->arch.tce_traced.reason[i] = count;
+	}
+	return reason;
+}
+
+/* Hypercalls that virtual mode has answered, or left to user space */
+static u64 kvmppc_tce_virt_calls(const struct kvm_vcpu *vcpu)
+{
+	return vcpu->stat.tce_virtual_mode + vcpu->stat.tce_user_space;
+}
+
+/* As kvmppc_tce_virt_serve(), and tell what happens */
+static noinline long
+kvmppc_tce_virt_traced(struct kvm_vcpu *vcpu, unsigned long req,
+		       unsigned long liobn, unsigned long ioba,
+		       unsigned long arg, unsigned long n)
+{
+	const struct kvm_vcpu_stat *stat = &vcpu->stat;
+	/* Counters tell of the tiers before, unless a call went untraced */
+	bool known = vcpu->arch.tce_traced.calls == kvmppc_tce_virt_calls(vcpu);
+	const char *reason = kvmppc_tce_reason(vcpu);
+	u64 mapped = stat->tce_mapped, cleared = stat->tce_cleared;
+	long ret;
+
+	if (known && reason)
+		trace_kvm_tce_fallback(vcpu, req, liobn, ioba, n,
+				       "virtual-mode", reason);
+
+	ret = kvmppc_tce_virt_serve(vcpu, req, liobn, ioba, arg, n);
+
+	mapped = stat->tce_mapped - mapped;
+	if (mapped)
+		trace_kvm_tce_map(vcpu, liobn, ioba, mapped, ret);
+	cleared = stat->tce_cleared - cleared;
+	if (cleared)
+		trace_kvm_tce_unmap(vcpu, liobn, ioba, cleared, ret);
+
+	reason = kvmppc_tce_reason(vcpu);
+	if (ret == H_TOO_HARD)
+		trace_kvm_tce_fallback(vcpu, req, liobn, ioba, n, "user-space",
+				       reason ?: "killed");
+
+	vcpu->arch.tce_traced.calls = kvmppc_tce_virt_calls(vcpu);
+	return ret;
+}
+
+static __always_inline long
+kvmppc_tce_virt_call(struct kvm_vcpu *vcpu, unsigned long req,
+		     unsigned long liobn, unsigned long ioba,
+		     unsigned long arg, unsigned long n)
+{
+	if (trace_kvm_tce_map_enabled() || trace_kvm_tce_unmap_enabled() ||
+	    trace_kvm_tce_fallback_enabled())
+		return kvmppc_tce_virt_traced(vcpu, req, liobn, ioba, arg, n);
+
+	return kvmppc_tce_virt_serve(vcpu, req, liobn, ioba, arg, n);
 }
 
 /**
@@ -648,6 +750,9 @@ long kvmppc_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 
 	if (ret == H_SUCCESS)
 		kvmppc_set_gpr(vcpu, 4, tce);
+	else if (ret == H_TOO_HARD)
+		trace_kvm_tce_fallback(vcpu, H_GET_TCE, liobn, ioba, 1,
+				       "user-space", "liobn");
 	return ret;
 }
 EXPORT_SYMBOL_GPL(kvmppc_h_get_tce);
