@@ -293,11 +293,6 @@ out_unlock:
  * The shadow
  */
 
-static unsigned long kvmppc_tce_pages(unsigned long iommu_pages)
-{
-	return DIV_ROUND_UP(iommu_pages, TCES_PER_PAGE);
-}
-
 /* Pages to account for: the shadow, if all of it is used, and its index */
 static unsigned long kvmppc_stt_pages(unsigned long tce_pages)
 {
@@ -325,6 +320,8 @@ long kvmppc_tce_shadow_alloc(struct kvmppc_spapr_tce_table *stt,
 	page = *slot;
 	if (!page) {
 		page = (u64 *)get_zeroed_page(GFP_KERNEL);
+		if (page)
+			stt->nr_pages++;
 		/* Pairs with READ_ONCE() in kvmppc_tce_shadow() */
 		smp_store_release(slot, page);
 	}

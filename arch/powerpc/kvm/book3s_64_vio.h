@@ -107,6 +107,7 @@ struct kvmppc_spapr_tce_iommu_table {
  * @only: the table bound, if it is the only one and kvmppc_tce_put_one() serves
  *	it; goes with @iommu_tables
  * @alloc_lock: serializes the allocation of shadow pages
+ * @nr_pages: shadow pages that are there
  * @pages: the shadow; NULL where all TCEs are 0.  A page once there stays.
  */
 struct kvmppc_spapr_tce_table {
@@ -121,8 +122,15 @@ struct kvmppc_spapr_tce_table {
 	struct list_head iommu_tables;
 	struct iommu_table *only;
 	struct mutex alloc_lock; /* shadow pages */
+	unsigned long nr_pages;
 	u64 *pages[];
 };
+
+/* Pages of a shadow of @entries */
+static inline unsigned long kvmppc_tce_pages(unsigned long entries)
+{
+	return DIV_ROUND_UP(entries, TCES_PER_PAGE);
+}
 
 /**
  * struct kvmppc_tce_mem - guest memory around the page met last
