@@ -6,7 +6,7 @@ export BASE FLAVOUR MACHINES
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-.PHONY: help setup tree refresh kernel kernel-base tests run demo check check-base bench lint series bisect apply check-all clean
+.PHONY: help setup tree refresh kernel kernel-base tests run demo check check-base bench lint series bisect apply check-all page clean
 .DEFAULT_GOAL := help
 
 .DEFAULT:
@@ -55,6 +55,9 @@ check-all: setup ## the same, and what takes long: all of "run", modules, Debian
 bench: setup ## instructions per hypercall, of the base and of this tree
 	@lab/bench base $(or $(MACHINES),powernv9 powernv8)
 	@lab/bench tree $(or $(MACHINES),powernv9 powernv8)
+
+page: setup ## try each command of the administrators' page
+	@lab/page $(firstword $(MACHINES) powernv9)
 
 lint: tree ## all that compilers and checkers say, and would not say of the base
 	@lab/lint
