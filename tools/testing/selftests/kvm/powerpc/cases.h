@@ -3,6 +3,7 @@
 #ifndef SELFTEST_KVM_POWERPC_CASES_H
 #define SELFTEST_KVM_POWERPC_CASES_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "edu.h"
@@ -40,7 +41,7 @@ struct env {
 	struct vm vm;
 	__u64 liobn;
 	int tablefd;
-	volatile bool stop;
+	atomic_bool stop;
 	bool failed;
 };
 

@@ -19,7 +19,7 @@
 #include "cases.h"
 #include "guest.h"
 
-#define ENDLESS	(1UL << 60)
+#define ENDLESS	1000000000000000UL
 
 static const char * const fast_tiers[] = {
 	"tce_real_mode", "tce_partial_exit", "tce_early_exit",
@@ -149,7 +149,7 @@ static void absent_level_goes_to_virtual_mode(struct env *env)
 {
 	const __u64 bus = WINDOW / 2;
 	const struct vm_call call = { H_PUT_TCE, { LIOBN, bus, DATA | RW } };
-	volatile __u64 *shadow;
+	const atomic_ulong *shadow;
 	__u64 start;
 
 	prepare(env, SHIFT);
@@ -159,11 +159,11 @@ static void absent_level_goes_to_virtual_mode(struct env *env)
 	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
 	/* Reading the shadow brings it into being, and no level of the table */
 	shadow = mmap(NULL, ENTRIES * 8, PROT_READ, MAP_SHARED, env->tablefd, 0);
-	expect(env, shadow != MAP_FAILED && shadow[bus / PAGE] == 0);
+	expect(env, shadow != MAP_FAILED && atomic_load(&shadow[bus / PAGE]) == 0);
 
 	expect_fallback(env, "tce_hard_level", "tce_virtual_mode", &call,
 			H_SUCCESS);
-	expect(env, shadow[bus / PAGE] == (DATA | RW));
+	expect(env, atomic_load(&shadow[bus / PAGE]) == (DATA | RW));
 	expect(env, put(env, bus, 0) == H_SUCCESS);
 	expect(env, released(env));
 }
@@ -212,7 +212,7 @@ static void *map_by_ioctl(void *arg)
 {
 	struct env *env = arg;
 
-	while (!env->stop) {
+	while (!atomic_load(&env->stop)) {
 		vfio_map(&env->dev, 0, env->vm.mem + DATA, 0x10000);
 		vfio_unmap(&env->dev, 0, 0x10000);
 	}
@@ -232,7 +232,7 @@ static void busy_entry_is_done_later(struct env *env)
 		expect(env, indirect(env, 0, LIST, 16) == H_SUCCESS);
 		expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);
 	}
-	env->stop = true;
+	atomic_store(&env->stop, true);
 	pthread_join(thread, NULL);
 	expect(env, vfio_unmap(&env->dev, 0, 0x10000) == 0);
 	expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);

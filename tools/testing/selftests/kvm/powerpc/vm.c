@@ -250,12 +250,12 @@ void vm_enable_interrupts(struct vm *vm)
 
 __u64 vm_decrementers(const struct vm *vm)
 {
-	return *(volatile __u64 *)&vm_mailbox(vm)->decrementers;
+	return __atomic_load_n(&vm_mailbox(vm)->decrementers, __ATOMIC_RELAXED);
 }
 
 __u64 vm_externals(const struct vm *vm)
 {
-	return *(volatile __u64 *)&vm_mailbox(vm)->externals;
+	return __atomic_load_n(&vm_mailbox(vm)->externals, __ATOMIC_RELAXED);
 }
 
 static int vm_set_attr(const struct vm *vm, __u64 attr, void *arg)
