@@ -55,6 +55,11 @@ int unregister(struct env *env)
 	return vfio_unregister(&env->dev, env->vm.mem, env->vm.size);
 }
 
+__u64 stat_of(const struct env *env, const char *name)
+{
+	return vm_stat(&env->vm, name);
+}
+
 void run_on_cpu(unsigned int cpu)
 {
 	cpu_set_t cpus;

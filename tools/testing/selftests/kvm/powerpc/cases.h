@@ -102,6 +102,9 @@ int unregister(struct env *env);
 bool released(struct env *env);
 bool released_range(struct env *env, void *mem, size_t size);
 
+/* A counter of the guest's first CPU */
+__u64 stat_of(const struct env *env, const char *name);
+
 /* This thread's place from now on */
 void run_on_cpu(unsigned int cpu);
 

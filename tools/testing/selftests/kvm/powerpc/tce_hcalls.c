@@ -84,6 +84,35 @@ static void unknown_liobn(struct env *env)
 				 DATA | RW, 0) == FROM_USER);
 }
 
+/* A list that leads to another region with each entry costs a few more stores */
+static void lists_of_many_regions(struct env *env)
+{
+	const size_t piece = 1 << 16;
+	const unsigned int pieces = 200;
+	struct vm_call map = { H_PUT_TCE_INDIRECT, { LIOBN, 0, LIST, 512 } };
+	struct vm_call clear = { H_STUFF_TCE, { LIOBN, 0, 0, 512 } };
+	__u64 before, ticks;
+	unsigned int i;
+
+	begin(env);
+	expect(env, released(env));
+	for (i = 0; i < env->vm.size / piece; i++)
+		vfio_register(&env->dev, env->vm.mem + i * piece, piece);
+	for (i = 0; i < 512; i++)
+		set_list(env, i, (DATA + i % pieces * piece) | RW);
+
+	vm_time(&env->vm, &map, &clear, 1);
+	before = stat_of(env, "tce_invalidations");
+	ticks = vm_time(&env->vm, &map, &clear, 1);
+	ktap_say("  %llu invalidations, %llu ticks",
+		 (unsigned long long)stat_of(env, "tce_invalidations") - before,
+		 (unsigned long long)ticks);
+	expect(env, stat_of(env, "tce_invalidations") - before <= 2 * 512 / 6);
+	expect(env, get(env, 0) == 0);
+	for (i = 0; i < env->vm.size / piece; i++)
+		expect(env, released_range(env, env->vm.mem + i * piece, piece));
+}
+
 static void bad_memory(struct env *env)
 {
 	begin(env);
@@ -341,6 +370,7 @@ static const struct test_case cases[] = {
 	CASE(indirect_lists),
 	CASE(stuff_runs),
 	CASE(unknown_liobn),
+	CASE(lists_of_many_regions),
 	CASE(bad_memory),
 	CASE(list_fails_half_way),
 	CASE(ioctl_past_the_window),

@@ -43,11 +43,6 @@ static const char *fastest(void)
 							    fast_tiers[1];
 }
 
-static __u64 stat_of(const struct env *env, const char *name)
-{
-	return vm_stat(&env->vm, name);
-}
-
 /* A bound LIOBN whose first shadow page is there */
 static void begin_tiers(struct env *env, const char *mask)
 {

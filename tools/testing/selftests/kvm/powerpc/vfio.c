@@ -146,7 +146,8 @@ bool vfio_in_container(const struct vfio_dev *dev)
 	return status.flags & VFIO_GROUP_FLAGS_CONTAINER_SET;
 }
 
-void vfio_register(const struct vfio_dev *dev, void *mem, size_t size)
+static int vfio_memory(const struct vfio_dev *dev, unsigned long request,
+		       void *mem, size_t size)
 {
 	struct vfio_iommu_spapr_register_memory reg = {
 		.argsz = sizeof(reg),
@@ -154,20 +155,23 @@ void vfio_register(const struct vfio_dev *dev, void *mem, size_t size)
 		.size = size,
 	};
 
-	ktap_need(!ioctl(dev->container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &reg),
+	return ioctl(dev->container, request, &reg) ? -errno : 0;
+}
+
+int vfio_try_register(const struct vfio_dev *dev, void *mem, size_t size)
+{
+	return vfio_memory(dev, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, mem, size);
+}
+
+void vfio_register(const struct vfio_dev *dev, void *mem, size_t size)
+{
+	ktap_need(!vfio_try_register(dev, mem, size),
 		  "VFIO_IOMMU_SPAPR_REGISTER_MEMORY of %zu bytes", size);
 }
 
 int vfio_unregister(const struct vfio_dev *dev, void *mem, size_t size)
 {
-	struct vfio_iommu_spapr_register_memory reg = {
-		.argsz = sizeof(reg),
-		.vaddr = (uintptr_t)mem,
-		.size = size,
-	};
-
-	return ioctl(dev->container, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, &reg) ?
-		-errno : 0;
+	return vfio_memory(dev, VFIO_IOMMU_SPAPR_UNREGISTER_MEMORY, mem, size);
 }
 
 int vfio_remove_window(const struct vfio_dev *dev, __u64 start)

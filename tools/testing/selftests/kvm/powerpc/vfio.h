@@ -48,6 +48,7 @@ void vfio_create_window(const struct vfio_dev *dev, unsigned int page_shift,
 /* Each of these returns 0 or -errno; the new window begins at @start */
 int vfio_add_window(const struct vfio_dev *dev, unsigned int page_shift,
 		    __u64 size, unsigned int levels, __u64 *start);
+int vfio_try_register(const struct vfio_dev *dev, void *mem, size_t size);
 int vfio_unregister(const struct vfio_dev *dev, void *mem, size_t size);
 int vfio_remove_window(const struct vfio_dev *dev, __u64 start);
 int vfio_map(const struct vfio_dev *dev, __u64 bus, void *mem, size_t size);
