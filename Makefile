@@ -47,7 +47,6 @@ check-base: setup ## show that the tests of past defects fail on the base kernel
 
 check-all: setup ## the same, and what takes long: all of "run", modules, Debian's config, the series
 	@lab/check all
-	@lab/static all
 	@lab/debian
 	@lab/modular
 	@lab/bisect
@@ -62,7 +61,7 @@ page: setup ## try each command of the administrators' page
 lint: tree ## all that compilers and checkers say, and would not say of the base
 	@lab/lint
 	@lab/x86
-	@lab/static all
+	@lab/static
 
 series: tree ## build/series: this tree as patches to send (SIGNOFF="Name <mail>")
 	@lab/series $(LINUX) build/series
