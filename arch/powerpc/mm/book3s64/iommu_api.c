@@ -31,6 +31,7 @@
 #include <linux/mutex.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
 #include <asm/mm_iommu.h>
@@ -73,7 +74,7 @@ static void mm_iommu_free(struct mm_iommu_table_group_mem_t *mem)
 {
 	unsigned long i, nr = mm_iommu_nr_chunks(mem->entries);
 
-	for (i = 0; mem->chunks && i < nr; ++i)
+	for (i = 0; i < nr && mem->chunks[i]; ++i)
 		free_page((unsigned long)mem->chunks[i]);
 	kvfree(mem->chunks);
 	kfree(mem);
@@ -107,11 +108,14 @@ static void mm_iommu_set_used(struct mm_iommu_table_group_mem_t *mem,
 	WRITE_ONCE(mem->open, used ? open : 0);
 }
 
+/*
+ * Chunks come with the pages that are pinned: whoever asks for more memory than
+ * there is gets no page list of that size.
+ */
 static struct mm_iommu_table_group_mem_t *
 mm_iommu_alloc(unsigned long ua, unsigned long entries)
 {
 	struct mm_iommu_table_group_mem_t *mem;
-	unsigned long i, nr = mm_iommu_nr_chunks(entries);
 
 	mem = kzalloc(sizeof(*mem), GFP_KERNEL);
 	if (!mem)
@@ -121,39 +125,36 @@ mm_iommu_alloc(unsigned long ua, unsigned long entries)
 	mem->entries = entries;
 	atomic64_set(&mem->mapped, 1);
 
-	mem->chunks = kvcalloc(nr, sizeof(mem->chunks[0]), GFP_KERNEL);
-	if (!mem->chunks)
-		goto err_free;
+	mem->chunks = kvcalloc(mm_iommu_nr_chunks(entries),
+			       sizeof(mem->chunks[0]),
+			       GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+	if (!mem->chunks) {
+		kfree(mem);
+		return NULL;
+	}
 	mm_iommu_set_used(mem, 1);
 
-	for (i = 0; i < nr; ++i) {
-		mem->chunks[i] = (u64 *)__get_free_page(GFP_KERNEL);
-		if (!mem->chunks[i])
-			goto err_free;
-		cond_resched();
-	}
-
 	return mem;
-
-err_free:
-	mm_iommu_free(mem);
-	return NULL;
 }
 
 /*
- * Pin the pages of a chunk and turn the page pointers, which pinning leaves in
- * the chunk, into physical addresses.  Lowers @pageshift to the smallest page
+ * Make a chunk: pin its pages and turn the page pointers, which pinning leaves
+ * there, into physical addresses.  Lowers @pageshift to the smallest page
  * seen: only memory from hugetlbfs is sure to stay in one piece.
  */
 static long mm_iommu_pin_chunk(struct mm_iommu_table_group_mem_t *mem,
 			       unsigned long first, unsigned long nr)
 {
+	u64 *hpas = (u64 *)__get_free_page(GFP_KERNEL);
 	unsigned long ua = mem->ua + (first << PAGE_SHIFT);
-	u64 *hpas = mm_iommu_page(mem, ua);
 	struct page **pages = (struct page **)hpas;
 	long i, pinned;
 
 	BUILD_BUG_ON(sizeof(*pages) != sizeof(*hpas));
+
+	if (!hpas)
+		return -ENOMEM;
+	mem->chunks[first >> MM_IOMMU_CHUNK_SHIFT] = hpas;
 
 	pinned = pin_user_pages(ua, nr, FOLL_WRITE | FOLL_LONGTERM, pages);
 
@@ -275,6 +276,8 @@ long mm_iommu_new(struct mm_struct *mm, unsigned long ua, unsigned long entries,
 
 	if (!entries)
 		return -EINVAL;
+	if (!access_ok((void __user *)ua, entries << PAGE_SHIFT))
+		return -EFAULT;
 
 	ret = account_locked_vm(mm, entries, true);
 	if (ret)
