@@ -7,6 +7,7 @@
 #include "ktap.h"
 
 /* Registers (QEMU docs/specs/edu.rst) */
+#define EDU_LIVENESS	0x04
 #define EDU_DMA_SRC	0x80
 #define EDU_DMA_DST	0x88
 #define EDU_DMA_COUNT	0x90
@@ -61,4 +62,9 @@ void edu_read(const struct vfio_dev *dev, __u32 bus, __u32 len)
 void edu_write(const struct vfio_dev *dev, __u32 bus, __u32 len)
 {
 	edu_dma(dev, EDU_BUFFER, bus, len, EDU_CMD_TO_RAM);
+}
+
+void edu_mark(const struct vfio_dev *dev, __u32 value)
+{
+	edu_set(dev, EDU_LIVENESS, value);
 }

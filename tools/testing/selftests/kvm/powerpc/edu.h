@@ -17,4 +17,7 @@ void edu_read(const struct vfio_dev *dev, __u32 bus, __u32 len);
 /* The device writes @len bytes of its buffer to bus address @bus */
 void edu_write(const struct vfio_dev *dev, __u32 bus, __u32 len);
 
+/* Does nothing but show in a trace of what is written to devices */
+void edu_mark(const struct vfio_dev *dev, __u32 value);
+
 #endif /* SELFTEST_KVM_POWERPC_EDU_H */

@@ -310,6 +310,12 @@ static void vm_run(struct vm *vm, const long *user)
 			return;
 
 		vm->user_exits++;
+		if (vm->answer) {
+			vm->run->papr_hcall.ret =
+				vm->answer(vm, vm->run->papr_hcall.nr,
+					   (__u64 *)vm->run->papr_hcall.args);
+			continue;
+		}
 		ktap_need(user, "hypercall 0x%llx reached user space",
 			  (unsigned long long)vm->run->papr_hcall.nr);
 		vm->run->papr_hcall.ret = *user;

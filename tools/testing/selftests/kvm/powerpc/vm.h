@@ -35,6 +35,7 @@
  * @hypercalls: hypercalls that the guest was told to do
  * @user_exits: those that ended up in user space
  * @value: the first word that the last one returned
+ * @answer: answers hypercalls that reach user space, unless it is NULL
  */
 struct vm {
 	int fd;
@@ -48,6 +49,7 @@ struct vm {
 	unsigned long hypercalls;
 	unsigned long user_exits;
 	__u64 value;
+	long (*answer)(struct vm *vm, __u64 nr, __u64 *args);
 };
 
 /* A further piece of guest memory, in memslot @slot; returns it */
@@ -112,7 +114,8 @@ __u64 vm_externals(const struct vm *vm);
 
 /*
  * The guest does @first, then @second unless it is NULL, @times over; none may
- * reach user space.  Returns the ticks of the timebase that passed in the guest.
+ * reach user space unless @vm->answer is there.  Returns the ticks of the
+ * timebase that passed in the guest.
  */
 __u64 vm_time(struct vm *vm, const struct vm_call *first,
 	      const struct vm_call *second, unsigned int times);

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Do virtual CPUs that change entries at the same time hinder each other?  Each
+ * maps and clears entries of its own, in a LIOBN of its own or in one that all
+ * share, bound to one hardware table.  A "# scale" line says how many times the
+ * throughput of one CPU that is, by the clock: the median of several runs, and
+ * the least and the greatest.
+ *
+ * On an emulated machine this shows whether they wait for each other, provided
+ * that the machine below has a CPU for each; it does not show what sharing cache
+ * lines costs hardware.
+ */
+#include <endian.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cases.h"
+
+#define CPUS		4
+#define RUNS		7
+
+struct cpu {
+	struct vm vm;
+	pthread_t thread;
+	__u64 liobn, bus, n;
+	unsigned int times;
+};
+
+static struct cpu cpus[CPUS];
+static pthread_barrier_t barrier;
+static unsigned int runs = 1, rounds = 20;
+
+static __u64 now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static void *work(void *arg)
+{
+	struct cpu *cpu = arg;
+	const struct vm_call single = { H_PUT_TCE,
+					{ cpu->liobn, cpu->bus, DATA | RW } };
+	const struct vm_call list = { H_PUT_TCE_INDIRECT,
+				      { cpu->liobn, cpu->bus, LIST, 512 } };
+	const struct vm_call clear = { H_STUFF_TCE,
+				       { cpu->liobn, cpu->bus, 0, cpu->n } };
+
+	pthread_barrier_wait(&barrier);
+	vm_time(&cpu->vm, cpu->n == 1 ? &single : &list, &clear, cpu->times);
+	return NULL;
+}
+
+/* Nanoseconds that @n virtual CPUs take for the work of each */
+static __u64 together(unsigned int n, bool shared, __u64 entries)
+{
+	unsigned int i;
+	__u64 began;
+
+	pthread_barrier_init(&barrier, NULL, n + 1);
+	for (i = 0; i < n; i++) {
+		cpus[i].liobn = LIOBN + (shared ? 0 : i);
+		cpus[i].bus = i * 512 * PAGE;
+		cpus[i].n = entries;
+		cpus[i].times = entries == 1 ? 50 * rounds : rounds;
+		ktap_need(!pthread_create(&cpus[i].thread, NULL, work, &cpus[i]),
+			  "a thread");
+	}
+	began = now();
+	pthread_barrier_wait(&barrier);
+	for (i = 0; i < n; i++)
+		pthread_join(cpus[i].thread, NULL);
+	pthread_barrier_destroy(&barrier);
+	return now() - began;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return *(const long *)a - *(const long *)b;
+}
+
+/* In percent of what one CPU does alone, measured right before */
+static void compare_with_one(unsigned int n, bool shared, __u64 entries)
+{
+	long percent[RUNS];
+	unsigned int i;
+
+	for (i = 0; i < runs; i++) {
+		__u64 alone = together(1, shared, entries);
+
+		percent[i] = 100 * n * alone / together(n, shared, entries);
+	}
+	qsort(percent, runs, sizeof(*percent), compare);
+	ktap_say("scale cpus=%u liobns=%s entries=%llu percent=%ld least=%ld most=%ld",
+		 n, shared ? "shared" : "own", (unsigned long long)entries,
+		 percent[runs / 2], percent[0], percent[runs - 1]);
+}
+
+static void own_entries(struct env *env)
+{
+	const char *mode = getenv("tce_bench");
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned int i, shared;
+
+	if (mode && !strcmp(mode, "full")) {
+		runs = RUNS;
+		rounds = 60;
+	}
+	n = n < CPUS ? n : CPUS;
+	prepare(env, SHIFT);
+	fill_list(env, RW);
+	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+	cpus[0].vm = env->vm;
+	for (i = 1; i < n; i++) {
+		int fd = vm_create_liobn(&env->vm, LIOBN + i, SHIFT, ENTRIES);
+
+		ktap_need(!vm_bind(&env->vm, &env->dev, fd), "binding");
+		vm_add_vcpu(&env->vm, i, &cpus[i].vm);
+	}
+	together(n, false, 512);
+	for (shared = 0; shared < 2; shared++) {
+		for (i = 2; i <= n; i += 2) {
+			compare_with_one(i, shared, 1);
+			compare_with_one(i, shared, 512);
+		}
+	}
+	/* No count has gone astray meanwhile */
+	expect(env, unregister(env) == 0);
+}
+
+static const struct test_case cases[] = {
+	CASE(own_entries),
+};
+
+int main(void)
+{
+	return run_cases(cases, ARRAY_SIZE(cases));
+}
