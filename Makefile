@@ -51,9 +51,8 @@ check-all: setup ## the same, and what takes long: all of "run", modules, Debian
 	@lab/modular
 	@lab/bisect
 
-bench: setup ## instructions per hypercall, of the base and of this tree
-	@lab/bench base $(or $(MACHINES),powernv9 powernv8)
-	@lab/bench tree $(or $(MACHINES),powernv9 powernv8)
+bench: setup ## what hypercalls cost: user space, base kernel, this tree
+	@lab/bench $(MACHINES)
 
 page: setup ## try each command of the administrators' page
 	@lab/page $(firstword $(MACHINES) powernv9)
