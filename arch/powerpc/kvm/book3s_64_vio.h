@@ -649,6 +649,8 @@ static __always_inline bool kvmppc_tce_all_clear(struct kvmppc_tce_run *run,
 
 		while (entry < end) {
 			if (!iommu_user_seek(&pos, entry)) {
+				if (!kvmppc_tce_clear(run, &pos, tce))
+					return false;
 				entry += pos.left;
 				continue;
 			}
