@@ -85,7 +85,8 @@ int iommu_user_open(struct iommu_table *tbl, struct mm_struct *mm, bool pinned)
 	if (!tbl->it_userspace)
 		return -ENOMEM;
 
-	tbl->it_pinned = pinned;
+	/* A LIOBN may still be bound to what the table was before */
+	WRITE_ONCE(tbl->it_pinned, pinned);
 	/* Pairs with READ_ONCE() in iommu_user_table_get() */
 	smp_store_release(&tbl->it_mm, mm);
 	return 0;

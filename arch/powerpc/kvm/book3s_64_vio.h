@@ -272,8 +272,9 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
 	     at = READ_ONCE(at->next)) {
 		stit = list_entry(at, struct kvmppc_spapr_tce_iommu_table, next);
 
-		if (run->nr == KVMPPC_TCE_TABLES || stit->tbl->it_pinned ||
+		if (run->nr == KVMPPC_TCE_TABLES ||
 		    READ_ONCE(stit->tbl->it_mm) != stt->kvm->mm ||
+		    READ_ONCE(stit->tbl->it_pinned) ||
 		    !iommu_user_can(stit->tbl, 1, KVMPPC_TCE_MODE))
 			return kvmppc_tce_hard(&run->stat->tce_hard_table);
 		if (!iommu_user_can(stit->tbl, n, KVMPPC_TCE_MODE))
@@ -1051,7 +1052,7 @@ static __always_inline bool
 kvmppc_tce_has_one(const struct kvmppc_spapr_tce_table *stt,
 		   const struct iommu_table *tbl)
 {
-	return !tbl->it_pinned && tbl->it_base && !tbl->it_indirect_levels &&
+	return !READ_ONCE(tbl->it_pinned) && tbl->it_base && !tbl->it_indirect_levels &&
 	       tbl->it_page_shift == stt->page_shift &&
 	       iommu_user_can(tbl, 1, IOMMU_USER_REAL);
 }
