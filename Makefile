@@ -6,7 +6,7 @@ export BASE FLAVOUR MACHINES
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-.PHONY: help setup tree refresh kernel kernel-base tests run demo check check-base bench lint series bisect apply check-all page clean
+.PHONY: help setup tree refresh kernel kernel-base tests run demo check check-base tce bench lint series bisect apply check-all page clean
 .DEFAULT_GOAL := help
 
 .DEFAULT:
@@ -50,6 +50,9 @@ check-all: setup ## the same, and what takes long: all of "run", modules, Debian
 	@lab/debian
 	@lab/modular
 	@lab/bisect
+
+tce: tree ## the TCE code in user space: model, sanitizers, threads, fuzzer
+	@lab/tce $(TARGET)
 
 bench: setup ## what hypercalls cost: user space, base kernel, this tree
 	@lab/bench $(MACHINES)

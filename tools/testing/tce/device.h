@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A device with a cache.  It keeps every entry that it has looked at until the
+ * table's operation invalidates it; that is all it knows.
+ */
+#ifndef TCE_DEVICE_H
+#define TCE_DEVICE_H
+
+#include "kernel.h"
+
+extern unsigned long device_kills;	/* invalidations so far */
+
+void device_begin(void);
+void device_end(void);
+
+/* What a DMA through an entry meets */
+u64 device_dma(unsigned int t, unsigned long idx);
+/*
+ * A DMA through each entry of all tables that are or were open.  Nobody may be
+ * changing them, so nothing that is cached may differ from the tables.
+ */
+void device_dma_all(void);
+
+/* For struct iommu_table_ops */
+void device_kill(struct iommu_table *tbl, unsigned long entry, unsigned long pages);
+
+#endif /* TCE_DEVICE_H */

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What hypercalls must answer and do; see model.h */
+#include "state.h"
+
+/* What PAPR and the tiers allow */
+#define LIST_MAX	512UL
+#define FAST_ENTRIES	512UL
+#define FAST_FOREIGN	16UL
+#define TABLES_MAX	4
+#define PARTS_MAX	4096UL
+#define REGIONS_MAX	6	/* dealt with at once */
+
+static bool is_real(enum tier tier)
+{
+	return tier == TIER_REAL || tier == TIER_TABLE;
+}
+
+static unsigned long parts(unsigned int l, unsigned int t)
+{
+	return 1UL << (layout_liobn[l].shift - layout_table[t].shift);
+}
+
+/* Hardware entries of an entry, in all tables */
+static unsigned long work(unsigned int l)
+{
+	unsigned long sum = 0;
+	unsigned int t;
+
+	for (t = 0; t < TABLES; ++t)
+		sum += m.liobn[l].owners[t] ? parts(l, t) : 0;
+	return sum;
+}
+
+bool model_may_hold(unsigned int t)
+{
+	unsigned int l;
+
+	if (m.table[t].mm != OURS)
+		return false;
+	for (l = 0; l < LIOBNS; ++l)
+		if (m.liobn[l].owners[t] && work(l) > 1)
+			return false;
+	return true;
+}
+
+static bool tier_on(enum tier tier, unsigned long req)
+{
+	static const unsigned int bit[TIERS] = {
+		[TIER_EARLY] = KVMPPC_TCE_TIER_EARLY,
+		[TIER_PARTIAL] = KVMPPC_TCE_TIER_PARTIAL,
+		[TIER_REAL] = KVMPPC_TCE_TIER_PARTIAL,
+		[TIER_TABLE] = KVMPPC_TCE_TIER_REAL,
+	};
+
+	if (tier == TIER_VIRT)
+		return true;
+	/* hcall_real_table is entered for what is enabled */
+	return world.kvm.arch.tce_tiers & bit[tier] &&
+	       (tier == TIER_TABLE || test_bit(req / 4, world.kvm.arch.enabled_hcalls));
+}
+
+static struct kvm_memory_slot *slot_of(unsigned long gpa)
+{
+	unsigned int i;
+
+	for (i = 0; i < KVM_SLOTS; ++i) {
+		struct kvm_memory_slot *slot = &world.slots.slot[i];
+		unsigned long first = slot->base_gfn << PAGE_SHIFT;
+
+		if (gpa >= first && gpa < first + (slot->npages << PAGE_SHIFT))
+			return slot->flags & KVM_MEMSLOT_INVALID ? NULL : slot;
+	}
+	return NULL;
+}
+
+/* The guest has all of the page, and may do with it what the device shall */
+static bool guest_page(u64 tce, unsigned long size, unsigned long *ua)
+{
+	unsigned long gpa = tce & ~PERM;
+	struct kvm_memory_slot *slot = slot_of(gpa);
+
+	if (!slot || gpa & (size - 1) || slot_of(gpa + size - 1) != slot)
+		return false;
+	if (slot->flags & KVM_MEM_READONLY && tce & TCE_PCI_WRITE)
+		return false;
+	*ua = slot->userspace_addr + gpa - (slot->base_gfn << PAGE_SHIFT);
+	return true;
+}
+
+static bool can_read(unsigned int r, enum tier tier)
+{
+	return r < REGIONS && m.region[r].used &&
+	       !(is_real(tier) && layout_region[r].vmalloc);
+}
+
+static bool may_map(const struct model_call *c, unsigned int l, u64 tce,
+		    unsigned long *ua)
+{
+	unsigned long size = 1UL << layout_liobn[l].shift;
+	unsigned int t, r;
+
+	if (!guest_page(tce, size, ua))
+		return false;
+	if (!work(l))
+		return true;
+	r = state_region_of(*ua, size);
+	if (!can_read(r, c->tier))
+		return false;
+	for (t = 0; t < TABLES; ++t)
+		if (m.liobn[l].owners[t] && !state_fits(r, layout_table[t].shift, *ua))
+			return false;
+	return true;
+}
+
+#define NOT_YET		1	/* no answer */
+
+/* Is the list where the tier can read it? */
+static long list_answer(const struct model_call *c, const struct seen *seen)
+{
+	unsigned long ua;
+	bool readable = guest_page(c->list_gpa, 8, &ua), registered;
+
+	registered = readable && can_read(state_region_of(ua, 8), c->tier);
+	if (registered)
+		return NOT_YET;
+	if (c->tier != TIER_VIRT)
+		return H_TOO_HARD;
+	/* The copy of the list */
+	if (seen->nomem && !seen->done && seen->ret == H_TOO_HARD)
+		return H_TOO_HARD;
+	return readable || !c->n ? NOT_YET : H_TOO_HARD;
+}
+
+/* Tables that are not to be changed, or not by this tier */
+static bool too_hard(const struct model_call *c, unsigned int l)
+{
+	unsigned int t, nr = 0;
+
+	for (t = 0; t < TABLES; ++t) {
+		if (!m.liobn[l].owners[t])
+			continue;
+		if (++nr > TABLES_MAX || m.table[t].mm != OURS ||
+		    layout_table[t].pinned || parts(l, t) > PARTS_MAX)
+			return true;
+		if (!layout_table[t].foreign || c->tier == TIER_VIRT)
+			continue;
+		if (is_real(c->tier) || c->n > FAST_FOREIGN)
+			return true;
+	}
+	return c->tier != TIER_VIRT && c->n * max(work(l), 1UL) > FAST_ENTRIES;
+}
+
+/* The LIOBN and the first entry of a call, or an answer */
+static long window_answer(const struct model_call *c, unsigned int *l, unsigned long *idx)
+{
+	const struct layout_liobn *ll;
+
+	if (!tier_on(c->tier, c->req))
+		return H_TOO_HARD;
+	if (c->req == H_PUT_TCE_INDIRECT && (c->n > LIST_MAX || c->list_gpa & 0xfff))
+		return H_PARAMETER;
+	if (c->req == H_STUFF_TCE && c->tce[0] & PERM)
+		return H_PARAMETER;
+	if (c->liobn >= LIOBNS || !m.liobn[c->liobn].there)
+		return H_TOO_HARD;
+	*l = c->liobn;
+	ll = &layout_liobn[*l];
+	*idx = (c->ioba >> ll->shift) - ll->offset;
+	if (c->ioba & ((1UL << ll->shift) - 1) || c->ioba >> ll->shift < ll->offset ||
+	    *idx > ll->size || c->n > ll->size - *idx)
+		return H_PARAMETER;
+	return NOT_YET;
+}
+
+static void apply(unsigned int l, unsigned long idx, u64 tce)
+{
+	unsigned long ua = 0, i, n, first;
+	unsigned int t;
+
+	if (tce & PERM)
+		guest_page(tce, 1, &ua);
+	for (t = 0; t < TABLES; ++t) {
+		if (!m.liobn[l].owners[t])
+			continue;
+		n = parts(l, t);
+		first = idx * n;
+		for (i = 0; i < n; ++i)
+			state_set_entry(t, first + i,
+					ua + (i << layout_table[t].shift), tce & PERM);
+	}
+	m.liobn[l].tce[idx] = tce;
+	if (tce)
+		m.liobn[l].page[idx / SHADOW_PAGE] = true;
+}
+
+/* Is everything there that a tier which cannot allocate needs? */
+static bool all_there(unsigned int l, unsigned long idx)
+{
+	unsigned long i, n;
+	unsigned int t;
+
+	if (!m.liobn[l].page[idx / SHADOW_PAGE])
+		return false;
+	for (t = 0; t < TABLES; ++t) {
+		n = m.liobn[l].owners[t] ? parts(l, t) : 0;
+		for (i = 0; i < n; ++i)
+			if (!state_level_known(t, idx * n + i))
+				return false;
+	}
+	return true;
+}
+
+/* May a call end at an entry with this answer? */
+static bool may_end(const struct model_call *c, const struct seen *seen,
+		    unsigned int l, unsigned long idx, u64 tce)
+{
+	unsigned long ua;
+
+	switch (seen->ret) {
+	case H_TOO_HARD:
+		return (tce & PERM && !may_map(c, l, tce, &ua)) || (seen->fatal && seen->done) ||
+		       (c->tier != TIER_VIRT && (seen->held || !all_there(l, idx)));
+	case H_NOT_ENOUGH_RESOURCES:
+		return c->tier == TIER_VIRT && seen->nomem;
+	case H_HARDWARE:
+		return seen->refused;
+	default:
+		return false;
+	}
+}
+
+/*
+ * One invalidation a table for each piece that a call is worked in; where more
+ * regions are met than can be dealt with at once, one for some entries
+ */
+static void check_kills(const struct model_call *c, const struct seen *seen,
+			unsigned int l)
+{
+	unsigned long per = max(FAST_ENTRIES / max(work(l), 1UL), 1UL), nr = 0;
+	unsigned int t, r, regions = 0;
+
+	for (t = 0; t < TABLES; ++t)
+		nr += !!m.liobn[l].owners[t];
+	for (r = 0; r < REGIONS; ++r)
+		regions += m.region[r].there;
+	if (regions <= REGIONS_MAX)
+		WRONG_IF(seen->kills > nr * DIV_ROUND_UP(c->n, per));
+	else if (work(l) == 1)
+		WRONG_IF(seen->kills > DIV_ROUND_UP(c->n, per) + c->n / (REGIONS_MAX / 2));
+}
+
+static void put(const struct model_call *c, const struct seen *seen,
+		unsigned int l, unsigned long idx)
+{
+	const bool list = c->req == H_PUT_TCE_INDIRECT;
+	unsigned long i, ua;
+
+	WRONG_IF(seen->done > c->n);
+	for (i = 0; i < seen->done; ++i) {
+		u64 tce = c->tce[list ? i : 0];
+
+		WRONG_IF(tce & PERM && !may_map(c, l, tce, &ua));
+		apply(l, idx + i, tce);
+	}
+	check_kills(c, seen, l);
+	if (seen->ret == H_SUCCESS) {
+		WRONG_IF(seen->done != c->n);
+		return;
+	}
+	WRONG_IF(seen->done == c->n);
+	WRONG_IF(!may_end(c, seen, l, idx + i, c->tce[list ? i : 0]));
+	/* Neither old nor new in some table: nowhere, in all */
+	if (seen->ret == H_HARDWARE && work(l) > 1)
+		apply(l, idx + i, 0);
+}
+
+void model_hcall(const struct model_call *c, const struct seen *seen)
+{
+	unsigned long idx;
+	unsigned int l;
+	long ret = window_answer(c, &l, &idx);
+
+	if (ret == NOT_YET && c->req == H_GET_TCE) {
+		ret = H_SUCCESS;
+		WRONG_IF(seen->tce != m.liobn[l].tce[idx]);
+	}
+	if (ret == NOT_YET && too_hard(c, l))
+		ret = H_TOO_HARD;
+	if (ret == NOT_YET && c->req == H_PUT_TCE_INDIRECT)
+		ret = list_answer(c, seen);
+	if (ret == NOT_YET) {
+		put(c, seen, l, idx);
+		return;
+	}
+	WRONG_IF(seen->ret != ret || seen->done);
+}
