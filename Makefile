@@ -47,6 +47,7 @@ check-base: setup ## show that the tests of past defects fail on the base kernel
 
 check-all: setup ## the same, and what takes long: all of "run", modules, Debian's config, the series
 	@lab/check all
+	@lab/tce mutants
 	@lab/debian
 	@lab/modular
 	@lab/bisect
