@@ -256,6 +256,7 @@ extern long allocated;
 #define GFP_KERNEL		0
 #define GFP_KERNEL_ACCOUNT	0
 #define __GFP_NOWARN		0
+#define __GFP_RETRY_MAYFAIL	0
 void *shim_alloc(size_t size, size_t align, bool zero);
 void kfree(const void *p);
 #define kmalloc(size, gfp)	shim_alloc(size, 16, false)
@@ -291,6 +292,9 @@ struct page {
 
 /* User memory of the only process: @user_pages from USER_BASE on */
 #define USER_BASE		0x7000000000UL
+#define USER_END		(1UL << 52)
+#define access_ok(p, size)	\
+	((size) <= USER_END && (unsigned long)(p) <= USER_END - (size))
 #define USER_SMALL		96UL		/* pages, spread over memory */
 #define USER_HUGE		(32UL << (20 - PAGE_SHIFT)) /* 32 MiB */
 #define USER_HUGE_SHIFT		24
