@@ -111,7 +111,8 @@ static void own_entries(struct env *env)
 		runs = RUNS;
 		rounds = 60;
 	}
-	n = n < CPUS ? n : CPUS;
+	if (n > CPUS)
+		n = CPUS;
 	prepare(env, SHIFT);
 	fill_list(env, RW);
 	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");

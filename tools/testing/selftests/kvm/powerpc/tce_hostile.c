@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A guest whose CPUs do nothing but TCE hypercalls, and a VMM that takes away what
+ * they use at the same time.  Whatever they are answered: afterwards the device
+ * reaches nothing, the kernel has let go of all memory, and all of it can be used
+ * again.  The kernel's log tells of what was used after it was freed, if the
+ * kernel is built to notice.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include "cases.h"
+
+#define CPUS	3
+
+/* Bytes of memory that come and go */
+#define MORE	0x100000
+
+/* One CPU of the guest, on a thread of its own */
+struct cpu {
+	struct env env;
+	struct env *main;
+	pthread_t thread;
+	unsigned int seed;
+};
+
+static __u64 random_bus(struct cpu *cpu)
+{
+	return rand_r(&cpu->seed) % 8 * PAGE;
+}
+
+/* All hypercalls, on a few entries, to memory that comes and goes */
+static void *hammer(void *arg)
+{
+	struct cpu *cpu = arg;
+	struct env *env = &cpu->env;
+
+	while (!atomic_load(&cpu->main->stop)) {
+		env->liobn = LIOBN + rand_r(&cpu->seed) % 2;
+		switch (rand_r(&cpu->seed) % 6) {
+		case 0:
+			put(env, random_bus(cpu), DATA | RW);
+			break;
+		case 1:
+			put(env, random_bus(cpu), HOLE | RW);
+			break;
+		case 2:
+			indirect(env, random_bus(cpu), LIST, 64);
+			break;
+		case 3:
+			indirect(env, random_bus(cpu), HOLE, 16);
+			break;
+		case 4:
+			stuff(env, random_bus(cpu), 0, 1 + rand_r(&cpu->seed) % 600);
+			break;
+		default:
+			hcall(env, H_GET_TCE, random_bus(cpu), 0, 0);
+		}
+	}
+	return NULL;
+}
+
+static void start(struct env *env, struct cpu *cpus)
+{
+	unsigned int i;
+
+	for (i = 0; i < CPUS; i++) {
+		cpus[i] = (struct cpu){ .env = *env, .main = env, .seed = i };
+		if (i)
+			vm_add_vcpu(&env->vm, i, &cpus[i].env.vm);
+	}
+	/* KVM on POWER8 wants all CPUs to be there before one of them runs */
+	for (i = 0; i < CPUS; i++)
+		pthread_create(&cpus[i].thread, NULL, hammer, &cpus[i]);
+}
+
+static void stop(struct env *env, struct cpu *cpus)
+{
+	unsigned int i;
+
+	atomic_store(&env->stop, true);
+	for (i = 0; i < CPUS; i++)
+		pthread_join(cpus[i].thread, NULL);
+}
+
+/* Nothing is held, and a transfer of the device works again */
+static void expect_usable(struct env *env)
+{
+	__u8 *page = env->vm.mem + DATA;
+
+	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
+	expect(env, released(env));
+	vfio_register(&env->dev, env->vm.mem, env->vm.size);
+	memset(page, 0x3c, PAGE);
+	expect(env, put(env, 0x100000, DATA | TCE_READ) == H_SUCCESS);
+	expect(env, put(env, 0x101000, (DATA + PAGE) | RW) == H_SUCCESS);
+	edu_read(&env->dev, 0x100000, PAGE);
+	edu_write(&env->dev, 0x101000, PAGE);
+	expect(env, !memcmp(page, page + PAGE, PAGE));
+	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+static void begin_hostile(struct env *env)
+{
+	begin(env);
+	vfio_open_device(&env->dev);
+	fill_list(env, RW);
+}
+
+/* Further memory, with a list; false when it could not be registered */
+static bool bring(struct env *env, __u8 *more)
+{
+	memcpy(more, env->vm.mem + LIST, PAGE);
+	return !vfio_try_register(&env->dev, more, MORE);
+}
+
+/* Busy as long as an entry leads there, and CPUs may be faster than this */
+static bool take_away(struct env *env, void *mem, size_t size)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < 5; tries++) {
+		vfio_unmap(&env->dev, 0, 1 << 20);
+		if (!vfio_unregister(&env->dev, mem, size))
+			return true;
+	}
+	return false;
+}
+
+/* The list's memory and the memory mapped go, and come back */
+static void memory_goes(struct env *env)
+{
+	struct cpu cpus[CPUS];
+	__u8 *more;
+	unsigned int i;
+
+	begin_hostile(env);
+	more = vm_add_memory(&env->vm, 1, HOLE, MORE);
+	start(env, cpus);
+	for (i = 0; i < 40; i++) {
+		bring(env, more);
+		usleep(500);
+		take_away(env, more, MORE);
+		take_away(env, env->vm.mem, env->vm.size);
+		vfio_try_register(&env->dev, env->vm.mem, env->vm.size);
+	}
+	stop(env, cpus);
+	take_away(env, more, MORE);
+	vfio_try_register(&env->dev, env->vm.mem, env->vm.size);
+	expect_usable(env);
+}
+
+static void memslots_go(struct env *env)
+{
+	struct cpu cpus[CPUS];
+	unsigned int i;
+
+	begin_hostile(env);
+	start(env, cpus);
+	for (i = 0; i < 40; i++) {
+		__u8 *more = vm_add_memory(&env->vm, 1, HOLE, MORE);
+
+		expect(env, bring(env, more));
+		usleep(500);
+		vm_delete_memory(&env->vm, 1);
+		/* No hypercall finds it any more */
+		expect(env, take_away(env, more, MORE));
+		munmap(more, MORE);
+	}
+	stop(env, cpus);
+	expect_usable(env);
+}
+
+static void liobns_go(struct env *env)
+{
+	struct cpu cpus[CPUS];
+	unsigned int i;
+	int second;
+
+	begin_hostile(env);
+	start(env, cpus);
+	for (i = 0; i < 40; i++) {
+		second = vm_create_liobn(&env->vm, LIOBN + 1, SHIFT, ENTRIES);
+		vm_bind(&env->vm, &env->dev, second);
+		usleep(500);
+		close(second);
+		close(env->tablefd);
+		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+	}
+	stop(env, cpus);
+	expect_usable(env);
+}
+
+static void groups_go(struct env *env)
+{
+	struct cpu cpus[CPUS];
+	unsigned int i;
+
+	begin_hostile(env);
+	start(env, cpus);
+	for (i = 0; i < 30; i++) {
+		expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+		usleep(200);
+		expect(env, vm_group_add(&env->vm, &env->dev) == 0);
+		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+		usleep(200);
+	}
+	stop(env, cpus);
+	expect_usable(env);
+}
+
+static void windows_go(struct env *env)
+{
+	struct cpu cpus[CPUS];
+	unsigned int i;
+
+	begin_hostile(env);
+	start(env, cpus);
+	for (i = 0; i < 30; i++) {
+		vfio_create_window(&env->dev, SHIFT, WINDOW);
+		usleep(200);
+		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+		usleep(200);
+	}
+	stop(env, cpus);
+	expect_usable(env);
+}
+
+/* Entries of a list change while it is read: what was checked is installed */
+static void lists_change(struct env *env)
+{
+	struct cpu cpus[CPUS];
+	unsigned int i;
+
+	begin_hostile(env);
+	start(env, cpus);
+	for (i = 0; i < 20000; i++) {
+		set_list(env, i % 64, HOLE | RW);
+		set_list(env, i % 64, 0x5000);
+		set_list(env, i % 64, (DATA + i % 512 * PAGE) | RW);
+	}
+	stop(env, cpus);
+	expect_usable(env);
+}
+
+/*
+ * Two LIOBNs on the tables of two groups, bound in opposite orders: whoever holds
+ * an entry of the one table waits for the other's.
+ */
+static void tables_bound_crosswise(struct env *env)
+{
+	struct cpu cpus[CPUS];
+	struct vfio_dev other;
+	int second;
+
+	if (!vfio_find_other(&other, &env->dev, EDU_VENDOR, EDU_DEVICE))
+		case_skip("there is no device in another group");
+	begin_hostile(env);
+	vfio_open_group(&other);
+	vfio_register(&other, env->vm.mem, env->vm.size);
+	vfio_create_window(&other, SHIFT, WINDOW);
+	expect(env, vm_group_add(&env->vm, &other) == 0);
+	second = vm_create_liobn(&env->vm, LIOBN + 1, SHIFT, ENTRIES);
+	expect(env, !vm_bind(&env->vm, &other, env->tablefd));
+	expect(env, !vm_bind(&env->vm, &other, second));
+	expect(env, !vm_bind(&env->vm, &env->dev, second));
+	start(env, cpus);
+	sleep(2);
+	stop(env, cpus);
+	expect(env, vm_group_del(&env->vm, &other) == 0);
+	expect(env, vfio_remove_window(&other, 0) == 0);
+	expect(env, vfio_unregister(&other, env->vm.mem, env->vm.size) == 0);
+	expect_usable(env);
+}
+
+/* The VMM is killed in the midst of it; the next one finds the device free */
+static void vmm_goes(struct env *env)
+{
+	unsigned int i;
+	int status;
+	pid_t pid;
+
+	for (i = 0; i < 5; i++) {
+		struct cpu cpus[CPUS];
+
+		pid = fork();
+		if (!pid) {
+			begin_hostile(env);
+			start(env, cpus);
+			usleep(20000 + i * 3000);
+			kill(getpid(), SIGKILL);
+		}
+		waitpid(pid, &status, 0);
+		expect(env, WIFSIGNALED(status));
+	}
+	begin_hostile(env);
+	expect_usable(env);
+}
+
+static const struct test_case cases[] = {
+	CASE(memory_goes),
+	CASE(memslots_go),
+	CASE(liobns_go),
+	CASE(groups_go),
+	CASE(windows_go),
+	CASE(lists_change),
+	CASE(tables_bound_crosswise),
+	CASE(vmm_goes),
+};
+
+int main(void)
+{
+	return run_cases(cases, ARRAY_SIZE(cases));
+}
