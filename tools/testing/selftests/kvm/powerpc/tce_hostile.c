@@ -145,7 +145,7 @@ static void memory_goes(struct env *env)
 	begin_hostile(env);
 	more = vm_add_memory(&env->vm, 1, HOLE, MORE);
 	start(env, cpus);
-	for (i = 0; i < 40; i++) {
+	for (i = 0; i < 20; i++) {
 		bring(env, more);
 		usleep(500);
 		take_away(env, more, MORE);
@@ -165,7 +165,7 @@ static void memslots_go(struct env *env)
 
 	begin_hostile(env);
 	start(env, cpus);
-	for (i = 0; i < 40; i++) {
+	for (i = 0; i < 20; i++) {
 		__u8 *more = vm_add_memory(&env->vm, 1, HOLE, MORE);
 
 		expect(env, bring(env, more));
@@ -187,7 +187,7 @@ static void liobns_go(struct env *env)
 
 	begin_hostile(env);
 	start(env, cpus);
-	for (i = 0; i < 40; i++) {
+	for (i = 0; i < 20; i++) {
 		second = vm_create_liobn(&env->vm, LIOBN + 1, SHIFT, ENTRIES);
 		vm_bind(&env->vm, &env->dev, second);
 		usleep(500);
@@ -207,7 +207,7 @@ static void groups_go(struct env *env)
 
 	begin_hostile(env);
 	start(env, cpus);
-	for (i = 0; i < 30; i++) {
+	for (i = 0; i < 15; i++) {
 		expect(env, vm_group_del(&env->vm, &env->dev) == 0);
 		usleep(200);
 		expect(env, vm_group_add(&env->vm, &env->dev) == 0);
@@ -225,7 +225,7 @@ static void windows_go(struct env *env)
 
 	begin_hostile(env);
 	start(env, cpus);
-	for (i = 0; i < 30; i++) {
+	for (i = 0; i < 15; i++) {
 		vfio_create_window(&env->dev, SHIFT, WINDOW);
 		usleep(200);
 		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
@@ -243,7 +243,7 @@ static void lists_change(struct env *env)
 
 	begin_hostile(env);
 	start(env, cpus);
-	for (i = 0; i < 20000; i++) {
+	for (i = 0; i < 5000; i++) {
 		set_list(env, i % 64, HOLE | RW);
 		set_list(env, i % 64, 0x5000);
 		set_list(env, i % 64, (DATA + i % 512 * PAGE) | RW);
