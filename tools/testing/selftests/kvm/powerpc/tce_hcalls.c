@@ -10,9 +10,14 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <linux/kvm.h>
+#include <linux/mman.h>
 #include <linux/vfio.h>
 
 #include "cases.h"
@@ -245,6 +250,72 @@ static void pages_too_small(struct env *env)
 	expect(env, released(env));
 }
 
+/* Memory in pages of 2M or 16M, as the CPU's MMU has them; NULL when it has none */
+static __u8 *large_memory(size_t size)
+{
+	unsigned int shift;
+	char path[80], pages[8];
+	__u8 *mem;
+
+	for (shift = 21; shift <= 24; shift += 3) {
+		snprintf(path, sizeof(path),
+			 "/sys/kernel/mm/hugepages/hugepages-%ukB/nr_hugepages",
+			 1U << (shift - 10));
+		snprintf(pages, sizeof(pages), "%zu", (size >> shift) + 4);
+		write_file(path, pages);
+		mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
+			   shift << MAP_HUGE_SHIFT, -1, 0);
+		if (mem != MAP_FAILED)
+			return mem;
+	}
+	return NULL;
+}
+
+/* IOMMU pages larger than the kernel's lead to memory that is in such pages */
+static void pages_of_2m_and_16m(struct env *env)
+{
+	const unsigned long big = 16 << 20;
+	struct kvm_userspace_memory_region region = {
+		.slot = 1,
+		.guest_phys_addr = HOLE,
+		.memory_size = 2 * big,
+	};
+	__u8 *mem;
+
+	prepare_window(env, big, 24, 24, 21);
+	vfio_open_device(&env->dev);
+	mem = large_memory(2 * big);
+	if (!mem)
+		case_skip("no memory in large pages");
+	region.userspace_addr = (uintptr_t)mem;
+	ktap_need(!ioctl(env->vm.fd, KVM_SET_USER_MEMORY_REGION, &region),
+		  "KVM_SET_USER_MEMORY_REGION");
+	vfio_register(&env->dev, mem, 2 * big);
+	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+
+	expect(env, put(env, 0, (HOLE + big) | RW) == H_SUCCESS);
+	expect(env, get(env, 0) == ((HOLE + big) | RW));
+	memset(mem + big + 0x345000, 0x77, PAGE);
+	edu_read(&env->dev, 0x345000, PAGE);
+	edu_write(&env->dev, 0x1000, PAGE);
+	expect(env, mem[big + 0x1000] == 0x77 && mem[big + 0x1fff] == 0x77);
+	set_list(env, 0, HOLE | RW);
+	set_list(env, 1, (HOLE + big) | RW);
+	expect(env, indirect(env, big, LIST, 2) == H_SUCCESS);
+	edu_write(&env->dev, big + 0x234000, PAGE);
+	expect(env, mem[0x234000] == 0x77);
+	expect(env, put(env, 0, (HOLE + 0x10000) | RW) == FROM_USER);
+	expect(env, vfio_unregister(&env->dev, mem, 2 * big) == -EBUSY);
+
+	expect(env, stuff(env, 0, 0, 3) == H_SUCCESS);
+	edu_write(&env->dev, 0x5000, PAGE);
+	expect(env, mem[big + 0x5000] == 0);
+	expect(env, vfio_map(&env->dev, 0, mem, 2 * big) == 0);
+	expect(env, vfio_unmap(&env->dev, 0, 2 * big) == 0);
+	expect(env, released_range(env, mem, 2 * big));
+}
+
 /* Levels that no entry needed yet do not exist, and clearing brings none */
 static void levels_of_a_table(struct env *env)
 {
@@ -378,6 +449,7 @@ static const struct test_case cases[] = {
 	CASE(counts_that_wrap),
 	CASE(guest_pages_of_16m),
 	CASE(pages_too_small),
+	CASE(pages_of_2m_and_16m),
 	CASE(levels_of_a_table),
 	CASE(read_only_memslot),
 	CASE(unused_liobn_is_small),
