@@ -289,7 +289,7 @@ static void vmm_goes(struct env *env)
 	int status;
 	pid_t pid;
 
-	for (i = 0; i < 5; i++) {
+	for (i = 0; i < 3; i++) {
 		struct cpu cpus[CPUS];
 
 		pid = fork();

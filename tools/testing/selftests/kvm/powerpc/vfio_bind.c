@@ -449,7 +449,7 @@ static void qemu_unplug_and_replug(struct env *env)
 	unsigned int i;
 
 	begin(env);
-	for (i = 0; i < 10; i++) {
+	for (i = 0; i < 4; i++) {
 		vfio_open_device(&env->dev);
 		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 
@@ -479,7 +479,7 @@ static void qemu_is_gone(struct env *env)
 	int status;
 	pid_t pid;
 
-	for (i = 0; i < 10; i++) {
+	for (i = 0; i < 4; i++) {
 		pid = fork();
 		if (!pid) {
 			begin(env);
