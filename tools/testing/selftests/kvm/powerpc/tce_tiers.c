@@ -260,6 +260,12 @@ static __u64 register_id(unsigned int i)
 	return registers[i - 64];
 }
 
+static size_t register_size(unsigned int i)
+{
+	return 1UL << ((register_id(i) & KVM_REG_SIZE_MASK) >>
+		       KVM_REG_SIZE_SHIFT);
+}
+
 /* A value that the register can have, and that no other register has */
 static bool fill_register(const struct vm *vm, unsigned int i, __u64 *value)
 {
@@ -278,7 +284,6 @@ static bool fill_register(const struct vm *vm, unsigned int i, __u64 *value)
 	}
 	if (!vm_set_reg(vm, register_id(i), value))
 		return false;
-	memset(value, 0, 16);
 	return vm_get_reg(vm, register_id(i), value);
 }
 
@@ -301,12 +306,11 @@ static void registers_are_left_alone(struct env *env)
 	vm_time(&env->vm, &map_call, &clear_call, 1000);
 
 	for (i = 0; i < NR_REGISTERS; i++) {
-		memset(after, 0, sizeof(after));
 		if (!has[i])
 			continue;
 		vm_get_reg(&env->vm, register_id(i), after);
 		checked++;
-		if (!memcmp(after, before[i], sizeof(after)))
+		if (!memcmp(after, before[i], register_size(i)))
 			continue;
 		ktap_say("  register 0x%llx is not what it was",
 			 (unsigned long long)register_id(i));
