@@ -113,9 +113,7 @@ static int iommu_user_map_one(struct iommu_user_batch *batch,
 	int ret;
 
 	ref = iommu_user_ref(batch, ua, 1UL << pos->tbl->it_page_shift);
-	if (!ref)
-		return !iommu_user_room(batch) ? -EAGAIN : -EINVAL;
-	if (!iommu_user_reserve(ref, 1, more, IOMMU_USER_VIRT))
+	if (!ref || !iommu_user_reserve(ref, 1, more, IOMMU_USER_VIRT))
 		return -EINVAL;
 	tce = iommu_user_tce(ref->mem, pos->tbl, ua, perm);
 	if (!tce)
@@ -131,20 +129,23 @@ static int iommu_user_map_one(struct iommu_user_batch *batch,
 	return ret;
 }
 
-/* Map a piece of a registered table; *@done counts entries, on failure too */
+/*
+ * Map a piece of a registered table, as far as the regions in it fit into a
+ * batch; *@done counts entries, on failure too.
+ */
 static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 				unsigned long pages, unsigned long ua,
 				u64 perm, unsigned long *done)
 {
 	struct iommu_user_pos pos = { .tbl = tbl };
-	struct iommu_user_batch batch;
+	struct iommu_user_batch batch __uninitialized;
 	unsigned long i;
 	int idx, ret = 0;
 	u32 hint = 0;
 
 	idx = srcu_read_lock(&iommu_user_srcu);
 	iommu_user_begin(&batch, tbl->it_mm, &hint);
-	for (i = 0; i < pages; ++i) {
+	for (i = 0; i < pages && !iommu_user_full(&batch); ++i) {
 		if (!pos.left)
 			ret = iommu_user_reach(&pos, entry + i);
 		if (!ret)
@@ -161,8 +162,7 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 	srcu_read_unlock(&iommu_user_srcu, idx);
 
 	*done += i;
-	/* Full of regions, but it got ahead: go on with an empty batch */
-	return ret == -EAGAIN && i ? 0 : ret;
+	return ret;
 }
 
 static void iommu_user_unmap_one(struct iommu_user_batch *batch,
@@ -182,20 +182,22 @@ static void iommu_user_unmap_one(struct iommu_user_batch *batch,
 	preempt_enable();
 }
 
-static void iommu_user_unmap_piece(struct iommu_table *tbl,
-				   struct mm_struct *mm, unsigned long entry,
-				   unsigned long pages)
+/* Unmap a piece of a registered table likewise; returns how many entries */
+static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
+					    struct mm_struct *mm,
+					    unsigned long entry,
+					    unsigned long pages)
 {
 	struct iommu_user_pos pos = { .tbl = tbl };
 	unsigned long end = entry + pages, at = entry;
-	struct iommu_user_batch batch;
+	struct iommu_user_batch batch __uninitialized;
 	bool there = false;
 	u32 hint = 0;
 	int idx;
 
 	idx = srcu_read_lock(&iommu_user_srcu);
 	iommu_user_begin(&batch, mm, &hint);
-	while (at < end) {
+	while (at < end && !iommu_user_full(&batch)) {
 		if (!pos.left && !iommu_user_seek(&pos, at)) {
 			at += pos.left;
 			pos.left = 0;
@@ -206,11 +208,15 @@ static void iommu_user_unmap_piece(struct iommu_table *tbl,
 		iommu_user_next(&pos);
 		at++;
 	}
+	/* Entries that do not exist may reach past the piece */
+	at = min(at, end);
 	/* Other CPUs' invalidations of these entries may be still to come */
 	if (there)
-		iommu_user_kill(tbl, entry, pages, IOMMU_USER_VIRT);
+		iommu_user_kill(tbl, entry, at - entry, IOMMU_USER_VIRT);
 	iommu_user_put(&batch);
 	srcu_read_unlock(&iommu_user_srcu, idx);
+
+	return at - entry;
 }
 
 /*
@@ -286,7 +292,7 @@ static int iommu_user_map_pinned(struct iommu_table *tbl, unsigned long entry,
 				 u64 perm, unsigned long *done)
 {
 	struct iommu_user_pos pos = { .tbl = tbl };
-	u64 old[IOMMU_USER_PINS];
+	u64 old[IOMMU_USER_PINS] __uninitialized;
 	unsigned long i, nr = 0;
 	int ret = 0;
 
@@ -316,7 +322,7 @@ static void iommu_user_unmap_pinned(struct iommu_table *tbl,
 {
 	struct iommu_user_pos pos = { .tbl = tbl };
 	unsigned long at = entry, end = entry + pages, first = entry, nr = 0;
-	u64 old[IOMMU_USER_PINS];
+	u64 old[IOMMU_USER_PINS] __uninitialized;
 	int ret;
 
 	while (at < end) {
@@ -355,7 +361,7 @@ static void iommu_user_clear(struct iommu_table *tbl, struct mm_struct *mm,
 		if (tbl->it_pinned)
 			iommu_user_unmap_pinned(tbl, entry, n);
 		else
-			iommu_user_unmap_piece(tbl, mm, entry, n);
+			n = iommu_user_unmap_piece(tbl, mm, entry, n);
 		entry += n;
 		pages -= n;
 		cond_resched();

@@ -377,7 +377,7 @@ static void ut_many_regions(struct kunit *test)
 	struct mm_iommu_table_group_mem_t *mem[N], *big;
 	unsigned long ua = ut_memory(test, 2 * N);
 	struct ut_table *t = ut_create(test, PAGE_SHIFT);
-	int i;
+	unsigned int i, last;
 
 	for (i = 0; i < N; ++i)
 		mem[i] = ut_register(test, ua + i * PAGE_SIZE, 1);
@@ -385,7 +385,7 @@ static void ut_many_regions(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, N, ua, DMA_BIDIRECTIONAL), 0);
 	ut_expect_mapped(test, t, 0, N, ua, IOMMU_USER_PERM);
-	KUNIT_EXPECT_EQ(test, t->kills, DIV_ROUND_UP(N, IOMMU_USER_REFS));
+	KUNIT_EXPECT_EQ(test, t->kills, DIV_ROUND_UP(N, IOMMU_USER_REFS - 1));
 	for (i = 0; i < N; ++i)
 		KUNIT_EXPECT_EQ(test, ut_count(mem[i]), 1);
 
@@ -394,8 +394,9 @@ static void ut_many_regions(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, N, ua + N * PAGE_SIZE,
 				     DMA_BIDIRECTIONAL), 0);
 	ut_expect_mapped(test, t, 0, N, ua + N * PAGE_SIZE, IOMMU_USER_PERM);
-	ut_expect_kill(test, t, t->kills - 2, N - 1, 1, 1);
-	ut_expect_kill(test, t, t->kills - 1, 0, N, 0);
+	KUNIT_EXPECT_EQ(test, t->kills, DIV_ROUND_UP(N, IOMMU_USER_REFS - 2));
+	last = rounddown(N - 1, IOMMU_USER_REFS - 2);
+	ut_expect_kill(test, t, t->kills - 1, last, N - last, 1);
 	for (i = 0; i < N; ++i)
 		KUNIT_EXPECT_EQ(test, ut_count(mem[i]), 0);
 	KUNIT_EXPECT_EQ(test, ut_count(big), N);
@@ -403,7 +404,9 @@ static void ut_many_regions(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, N, ua, DMA_BIDIRECTIONAL), 0);
 	KUNIT_EXPECT_EQ(test, ut_count(big), 0);
 	ut_unmap(t, 0, N);
-	ut_expect_kill(test, t, t->kills - 2, N - 1, 1, 1);
+	KUNIT_EXPECT_EQ(test, t->kills, DIV_ROUND_UP(N, IOMMU_USER_REFS - 1));
+	last = rounddown(N - 1, IOMMU_USER_REFS - 1);
+	ut_expect_kill(test, t, t->kills - 1, last, N - last, 1);
 	ut_expect_clear(test, t, 0, N);
 	for (i = 0; i < N; ++i)
 		ut_unregister(test, mem[i]);

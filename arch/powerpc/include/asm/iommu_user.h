@@ -205,7 +205,7 @@ iommu_user_ref_find(struct iommu_user_batch *batch, unsigned long ua,
  * @size: bytes from there on
  *
  * Return: what the batch holds on the region that has all of the range; NULL
- * when there is no such region, or no iommu_user_room() for it.
+ * when there is no such region, or no room for it, see iommu_user_full().
  */
 static __always_inline struct iommu_user_ref *
 iommu_user_ref(struct iommu_user_batch *batch, unsigned long ua,
@@ -217,11 +217,21 @@ iommu_user_ref(struct iommu_user_batch *batch, unsigned long ua,
 	return iommu_user_ref_find(batch, ua, size);
 }
 
-/* Regions that @batch can deal with beside those that it knows */
-static __always_inline unsigned int
-iommu_user_room(const struct iommu_user_batch *batch)
+/**
+ * iommu_user_full() - must a batch invalidate before its next entry
+ * @batch: the batch
+ *
+ * An entry that is one entry of one table needs room for the region that it is
+ * to lead to, and for the one that it leaves.  Who asks before each entry, and
+ * invalidates what the batch has changed when the answer is true, pays for one
+ * invalidation per some entries, not one per entry.
+ *
+ * Return: true when room for two regions is not left.
+ */
+static __always_inline bool
+iommu_user_full(const struct iommu_user_batch *batch)
 {
-	return IOMMU_USER_REFS - batch->nr;
+	return unlikely(batch->nr > IOMMU_USER_REFS - 2);
 }
 
 /* May new translations lead to @mem, and may @mode look at its page list? */
