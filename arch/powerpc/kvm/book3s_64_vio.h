@@ -30,7 +30,8 @@
  * in the shadow, and leading to memory near by.  An entry is worked by
  * kvmppc_tce_step(), which looks everything up and leaves what it found in
  * struct kvmppc_tce_run; kvmppc_tce_map_span() and kvmppc_tce_clear_span() go on
- * from there for as long as that serves, and change nothing otherwise.
+ * from there for as long as that serves, and change nothing otherwise.  Both are
+ * compiled for one table, where each instruction counts, and for several.
  *
  * A tier may give up with H_TOO_HARD, and the next one does the whole call
  * again: to write an entry twice does no harm.  It gives up before it changes
@@ -163,8 +164,9 @@ struct kvmppc_tce_mem {
  * @shadow: word of @idx, or NULL where there is no page
  * @shadow_left: entries from @idx on that share this page
  * @nr: tables
- * @simple: one table and one part per entry
- * @mem: memory around the page met last, if @simple
+ * @flat: one part per entry in each table
+ * @simple: @flat, and one table
+ * @mem: memory around the page met last, if @flat
  * @batch: counts of regions
  * @pos: places of @idx in the tables
  */
@@ -178,6 +180,7 @@ struct kvmppc_tce_run {
 	u64 *shadow;
 	unsigned long shadow_left;
 	unsigned int nr;
+	bool flat;
 	bool simple;
 	struct kvmppc_tce_mem mem;
 	struct iommu_user_batch batch;
@@ -289,7 +292,8 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
 	if (1UL << shift > KVMPPC_TCE_PARTS)
 		return kvmppc_tce_hard(&run->stat->tce_hard_count);
 
-	run->simple = run->nr == 1 && !shift;
+	run->flat = run->nr && !shift;
+	run->simple = run->flat && run->nr == 1;
 	iommu_user_begin(&run->batch, stt->kvm->mm, &stt->hint);
 	return H_SUCCESS;
 }
@@ -540,7 +544,7 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 					 KVMPPC_TCE_MODE)))
 		return kvmppc_tce_hard(&run->stat->tce_hard_memory);
 
-	if (run->simple && run->end - run->idx > 1)
+	if (run->flat && run->end - run->idx > 1)
 		kvmppc_tce_keep_mem(run, *ua, ref);
 
 	*pref = ref;
@@ -773,8 +777,7 @@ static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
 	unsigned long ua = 0;
 	long ret;
 
-	/* Have room for the region that this leads to, and one that it leaves */
-	if (unlikely(run->nr && iommu_user_room(&run->batch) < 2))
+	if (iommu_user_full(&run->batch))
 		kvmppc_tce_flush(run);
 
 	if (tce & IOMMU_USER_PERM) {
@@ -813,6 +816,32 @@ kvmppc_tce_span(const struct kvmppc_tce_run *run)
 	return min3(run->end - run->idx, run->shadow_left, run->pos[0].left);
 }
 
+/*
+ * The same for several tables, which are sought again: a step that found all of
+ * them clear has not moved there.  A shadow page must be there, too.
+ */
+static noinline __maybe_unused unsigned long
+kvmppc_tce_span_several(struct kvmppc_tce_run *run)
+{
+	unsigned long n = run->end - run->idx;
+	unsigned int t;
+
+	if (!run->flat || !n || !kvmppc_tce_shadow(run))
+		return 0;
+
+	n = min(n, run->shadow_left);
+	for (t = 0; t < run->nr; ++t) {
+		struct iommu_user_pos *pos = &run->pos[t];
+
+		iommu_user_seek(pos, kvmppc_tce_entry(run->stt, pos->tbl,
+						      run->idx));
+		if (!pos->hw)
+			return 0;
+		n = min(n, pos->left);
+	}
+	return n;
+}
+
 static __always_inline void kvmppc_tce_span_end(struct kvmppc_tce_run *run,
 						unsigned long n)
 {
@@ -821,30 +850,56 @@ static __always_inline void kvmppc_tce_span_end(struct kvmppc_tce_run *run,
 }
 
 /*
- * Install TCEs from @list for as long as each leads to run->mem, replacing what
- * led nowhere or to the same region.  An entry where this ends is not changed;
- * it is read, and checked, anew.
+ * Change an entry that is locked in the first table in the others, too: @i from
+ * run->pos on.
  */
-static noinline __maybe_unused void
-kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list)
+static __always_inline void kvmppc_tce_set_others(struct kvmppc_tce_run *run,
+						  unsigned long i, u64 tce,
+						  u64 user)
+{
+	unsigned int t;
+	u64 old;
+
+	for (t = 1; t < run->nr; ++t) {
+		struct iommu_user_pos pos = run->pos[t];
+
+		iommu_user_move(&pos, i);
+		iommu_user_lock(pos.user, &old, true);
+		/* The hardware view is in memory: nobody refuses */
+		iommu_user_set(&run->batch, &pos, tce, old, KVMPPC_TCE_MODE);
+		iommu_user_unlock(pos.user, user);
+	}
+}
+
+/*
+ * Install up to @n TCEs from @list for as long as each leads to run->mem, and
+ * replaces in the first table what led nowhere or to the same region.  An entry
+ * where this ends is not changed; it is read, and checked, anew.
+ */
+static __always_inline void
+kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
+		    unsigned long n, const bool several)
 {
 	const struct kvmppc_tce_mem mem = run->mem;
+	const unsigned int nr = several ? run->nr : 1;
 	struct iommu_user_ref *ref = mem.ref;
 	u64 *user = run->pos[0].user;
 	__be64 *hw = run->pos[0].hw;
 	u64 *shadow = run->shadow;
 	const u64 first = ref->ua | IOMMU_USER_SET, size = ref->size;
-	unsigned long i, n, replaced = 0;
+	unsigned long i, replaced = 0;
 
 	BUILD_BUG_ON(MM_IOMMU_HPA_DIRTY != TCE_PCI_WRITE);
 
-	n = min(kvmppc_tce_span(run), ref->credit);
+	n = min(n, ref->credit / nr);
 	for (i = 0; i < n; ++i) {
 		u64 tce = iommu_user_load(list + i);
 		unsigned long off = tce - mem.base;
-		u64 old, hpa, *page;
+		u64 old, new, word, hpa, *page;
 
 		if ((tce & mem.mask) != TCE_PCI_READ || off >= mem.limit)
+			break;
+		if (several && iommu_user_full(&run->batch))
 			break;
 
 		page = mem.page + (off >> PAGE_SHIFT);
@@ -861,39 +916,46 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list)
 			}
 			replaced++;
 		}
-		iommu_user_store(hw + i,
-				 (hpa & PAGE_MASK) | (tce & ~PAGE_MASK));
+		word = (hpa & PAGE_MASK) | (tce & ~PAGE_MASK);
+		new = ((tce & ~(u64)IOMMU_USER_PERM) + mem.to_user) |
+		      IOMMU_USER_SET;
+		iommu_user_store(hw + i, word);
+		if (several)
+			kvmppc_tce_set_others(run, i, word, new);
 		WRITE_ONCE(shadow[i], tce);
-		iommu_user_unlock(user + i,
-				  ((tce & ~(u64)IOMMU_USER_PERM) + mem.to_user) |
-				  IOMMU_USER_SET);
+		iommu_user_unlock(user + i, new);
 	}
 
-	ref->credit -= i;
+	ref->credit -= i * nr;
 	ref->removed += replaced;
 	run->stat->tce_mapped += i;
 	kvmppc_tce_span_end(run, i);
 }
 
 /*
- * Make entries lead nowhere and read back as @tce, for as long as they lead to
- * the region met last.  An entry where this ends is not changed.
+ * Make up to @n entries lead nowhere and read back as @tce, for as long as they
+ * lead to the region met last in the first table.  An entry where this ends is
+ * not changed.
  */
-static noinline __maybe_unused void
-kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce)
+static __always_inline void
+kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
+		      const bool several)
 {
 	struct iommu_user_ref *ref = run->batch.cur;
 	u64 *user = run->pos[0].user;
 	__be64 *hw = run->pos[0].hw;
 	u64 *shadow = run->shadow;
 	const u64 first = ref->ua | IOMMU_USER_SET, size = ref->size;
-	unsigned long i, n = kvmppc_tce_span(run), removed = 0;
+	unsigned long i, removed = 0;
 
 	for (i = 0; shadow && i < n; ++i) {
 		u64 old;
 
+		if (several && iommu_user_full(&run->batch))
+			break;
 		/* As in kvmppc_tce_clear() */
-		if (!smp_load_acquire(&user[i]) && READ_ONCE(shadow[i]) == tce)
+		if (!several && !smp_load_acquire(&user[i]) &&
+		    READ_ONCE(shadow[i]) == tce)
 			continue;
 
 		if (!iommu_user_trylock(user + i, &old))
@@ -906,6 +968,8 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce)
 			removed++;
 			iommu_user_store(hw + i, 0);
 		}
+		if (several)
+			kvmppc_tce_set_others(run, i, 0, 0);
 		WRITE_ONCE(shadow[i], tce);
 		iommu_user_unlock(user + i, 0);
 	}
@@ -920,19 +984,54 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce)
 	kvmppc_tce_span_end(run, i);
 }
 
+/* Both for one table, and for several */
+static noinline __maybe_unused void
+kvmppc_tce_map_one(struct kvmppc_tce_run *run, const __be64 *list,
+		   unsigned long n)
+{
+	kvmppc_tce_map_span(run, list, n, false);
+}
+
+static noinline __maybe_unused void
+kvmppc_tce_clear_one(struct kvmppc_tce_run *run, u64 tce, unsigned long n)
+{
+	kvmppc_tce_clear_span(run, tce, n, false);
+}
+
+static noinline __maybe_unused void
+kvmppc_tce_map_several(struct kvmppc_tce_run *run, const __be64 *list,
+		       unsigned long n)
+{
+	kvmppc_tce_map_span(run, list, n, true);
+}
+
+static noinline __maybe_unused void
+kvmppc_tce_clear_several(struct kvmppc_tce_run *run, u64 tce, unsigned long n)
+{
+	kvmppc_tce_clear_span(run, tce, n, true);
+}
+
 /* Work entries that resemble the one before; @list as in kvmppc_tce_call */
 static __always_inline void kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 					     const __be64 *list, u64 tce)
 {
-	if (!kvmppc_tce_span(run) || (list && !run->mem.limit))
+	const bool several = run->nr > 1;
+	unsigned long n;
+
+	n = several ? kvmppc_tce_span_several(run) : kvmppc_tce_span(run);
+	if (!n || (list && !run->mem.limit))
 		return;
 
 	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_disable();
-	if (list)
-		kvmppc_tce_map_span(run, list);
+	if (list && several)
+		kvmppc_tce_map_several(run, list, n);
+	else if (list)
+		kvmppc_tce_map_one(run, list, n);
+	else if (several)
+		kvmppc_tce_clear_several(run, tce, n);
 	else
-		kvmppc_tce_clear_span(run, tce);
+		kvmppc_tce_clear_one(run, tce, n);
 	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_enable();
 }

@@ -2,6 +2,10 @@
 /* See model.h */
 #include "state.h"
 
+/* Entries that an ioctl works at once; of a pinned table */
+#define PIECE		512UL
+#define PINS		64UL
+
 struct state m;
 
 void model_begin(void)
@@ -204,6 +208,34 @@ bool state_level_known(unsigned int t, unsigned long idx)
 	return !lt->levels || m.table[t].level[idx / lt->level_size];
 }
 
+/* How often the region changes along entries that lead somewhere */
+static unsigned long switches(unsigned int t, unsigned long first, unsigned long n)
+{
+	unsigned int r, last = REGIONS;
+	unsigned long i, nr = 0;
+
+	for (i = first; i < first + n; ++i) {
+		if (!m.table[t].user[i])
+			continue;
+		r = state_region_of(m.table[t].user[i] & ~PERM, 1);
+		nr += r != last;
+		last = r;
+	}
+	return nr;
+}
+
+/*
+ * What an ioctl may cost in invalidations: one for each piece, and one for each
+ * five changes of a region, as more regions than can be dealt with take more.
+ */
+static void check_kills(unsigned int t, unsigned long n, unsigned long changes,
+			const struct seen *seen)
+{
+	const unsigned long per = layout_table[t].pinned ? PINS : PIECE;
+
+	WRONG_IF(seen->kills > DIV_ROUND_UP(n, per) + changes / 5);
+}
+
 bool model_is_open(unsigned int t)
 {
 	return m.table[t].mm;
@@ -240,7 +272,7 @@ void model_map(unsigned int t, unsigned long first, unsigned long n,
 	       unsigned long ua, unsigned int perm, const struct seen *seen)
 {
 	const unsigned int shift = layout_table[t].shift;
-	unsigned long i, good = 0;
+	unsigned long changes = switches(t, first, n), i, good = 0;
 
 	while (good < n && !map_error(t, ua + (good << shift)))
 		good++;
@@ -248,6 +280,7 @@ void model_map(unsigned int t, unsigned long first, unsigned long n,
 		state_set_entry(t, first + i, ua + (i << shift), perm);
 	if (!seen->ret) {
 		WRONG_IF(good < n);
+		check_kills(t, n, changes + switches(t, first, n), seen);
 		return;
 	}
 
@@ -283,10 +316,12 @@ void model_map(unsigned int t, unsigned long first, unsigned long n,
 	}
 }
 
-void model_unmap(unsigned int t, unsigned long first, unsigned long n)
+void model_unmap(unsigned int t, unsigned long first, unsigned long n,
+		 const struct seen *seen)
 {
 	unsigned long i;
 
+	check_kills(t, n, switches(t, first, n), seen);
 	for (i = first; i < first + n; ++i) {
 		if (!m.table[t].user[i])
 			continue;

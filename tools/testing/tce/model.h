@@ -52,7 +52,8 @@ void model_open(unsigned int t, bool other);
 void model_close(unsigned int t);
 void model_map(unsigned int t, unsigned long first, unsigned long n,
 	       unsigned long ua, unsigned int perm, const struct seen *seen);
-void model_unmap(unsigned int t, unsigned long first, unsigned long n);
+void model_unmap(unsigned int t, unsigned long first, unsigned long n,
+		 const struct seen *seen);
 void model_create(unsigned int l, const struct seen *seen);
 void model_destroy(unsigned int l);
 void model_bind(unsigned int l, unsigned int group, const struct seen *seen);

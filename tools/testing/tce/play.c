@@ -289,7 +289,7 @@ static void play_table(const struct step *s, struct seen *seen)
 	unsigned long first = s->x % lt->size, n = 1 + s->y % (lt->size - first);
 	const bool other = s->b & 1 && !lt->pinned;
 	const unsigned int perm = 1 + s->b % 3;
-	unsigned long ua = user_address(s->z, lt->shift);
+	unsigned long ua = user_address(s->z, lt->shift), kills = device_kills;
 
 	if (s->op == OP_OPEN) {
 		if (model_is_open(t))
@@ -314,11 +314,13 @@ static void play_table(const struct step *s, struct seen *seen)
 					   iommu_tce_direction(perm));
 		seen->nomem = failed_alloc;
 		seen->refused = world.refused;
+		seen->kills = device_kills - kills;
 		model_map(t, first, n, ua, perm, seen);
 		break;
 	default:
 		iommu_user_unmap(tbl, lt->offset + first, n);
-		model_unmap(t, first, n);
+		seen->kills = device_kills - kills;
+		model_unmap(t, first, n, seen);
 	}
 }
 
