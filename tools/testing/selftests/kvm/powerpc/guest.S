@@ -2,7 +2,8 @@
 /*
  * The guest program: take a hypercall or two from the mailbox (struct mailbox in
  * vm.c), do them as often as it says, leave the answer and the time there, tell
- * user space, and again.  Position independent, as it is copied into guest
+ * user space, and again.  Or take a list of hypercalls (struct vm_called), do each
+ * and leave its answer in the list.  Position independent, as it is copied into guest
  * memory; it runs without translation.
  */
 #include "guest.h"
@@ -12,6 +13,9 @@
 	.globl	guest_begin, guest_end
 guest_begin:
 1:	ld	30, 96(31)		/* how often; r31: the mailbox */
+	ld	29, 128(31)		/* a list of hypercalls, if there is one */
+	cmpdi	29, 0
+	bne	4f
 	mfspr	29, 268			/* the timebase */
 	addis	28, 31, GUEST_DIRTY_OFFSET / 0x10000
 	std	29, 0(28)		/* for the dirty log */
@@ -36,7 +40,19 @@ guest_begin:
 	mfspr	28, 268
 	subf	28, 29, 28
 	std	28, 104(31)		/* ticks that all of it took */
-	li	3, 0
+	b	5f
+4:	ld	3, 0(29)		/* each of the list, r30 of them */
+	ld	4, 8(29)
+	ld	5, 16(29)
+	ld	6, 24(29)
+	ld	7, 32(29)
+	sc	1
+	std	3, 40(29)
+	std	4, 48(29)
+	addi	29, 29, GUEST_CALLED_SIZE
+	addic.	30, 30, -1
+	bne	4b
+5:	li	3, 0
 	ori	3, 3, GUEST_DONE
 	sc	1
 	b	1b

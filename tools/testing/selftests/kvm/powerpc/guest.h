@@ -18,6 +18,9 @@
  */
 #define GUEST_DIRTY_OFFSET	0x10000
 
+/* An entry of a list of hypercalls, struct vm_called */
+#define GUEST_CALLED_SIZE	56
+
 /* No hypercall of PAPR or KVM: tells user space that the answer is there */
 #define GUEST_DONE	0xf0f0
 
