@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <endian.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,26 +104,83 @@ bool released(struct env *env)
 	return released_range(env, env->vm.mem, env->vm.size);
 }
 
-void prepare_sizes(struct env *env, size_t memory, unsigned int liobn_shift)
+void prepare_vm(struct env *env, size_t memory)
 {
 	vm_create(&env->vm, memory);
 	vfio_open_group(&env->dev);
 	vfio_register(&env->dev, env->vm.mem, env->vm.size);
 	ktap_need(!vm_group_add(&env->vm, &env->dev), "adding the group");
-	env->tablefd = vm_create_liobn(&env->vm, LIOBN, liobn_shift,
-				       WINDOW >> liobn_shift);
-	vfio_create_window(&env->dev, SHIFT, WINDOW);
 }
 
 void prepare(struct env *env, unsigned int liobn_shift)
 {
-	prepare_sizes(env, 16 << 20, liobn_shift);
+	prepare_vm(env, 16 << 20);
+	env->tablefd = vm_create_liobn(&env->vm, env->liobn, liobn_shift,
+				       WINDOW >> liobn_shift);
+	vfio_create_window(&env->dev, SHIFT, WINDOW);
 }
 
 void begin(struct env *env)
 {
 	prepare(env, SHIFT);
 	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+}
+
+void begin_on_tiers(struct env *env, const char *mask)
+{
+	if (!choose_tiers(mask))
+		case_skip("this kernel has no tiers to choose");
+	begin(env);
+	choose_tiers("7");
+}
+
+void begin_two_levels(struct env *env)
+{
+	__u64 start;
+
+	prepare(env, SHIFT);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	if (vfio_add_window(&env->dev, SHIFT, WINDOW, 2, &start) || start)
+		case_skip("no table of two levels at bus address 0");
+	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+}
+
+static void *tick(void *arg)
+{
+	struct ticker *ticker = arg;
+
+	run_on_cpu(0);
+	while (!atomic_load(&ticker->stop)) {
+		atomic_fetch_add(&ticker->ticks, 1);
+		if (ticker->pause)
+			usleep(ticker->pause);
+		else
+			sched_yield();
+	}
+	return NULL;
+}
+
+void start_ticker(struct ticker *ticker, unsigned int pause)
+{
+	*ticker = (struct ticker){ .pause = pause };
+	pthread_create(&ticker->thread, NULL, tick, ticker);
+}
+
+void stop_ticker(struct ticker *ticker)
+{
+	atomic_store(&ticker->stop, true);
+	pthread_join(ticker->thread, NULL);
+}
+
+void *map_by_ioctl(void *arg)
+{
+	struct env *env = arg;
+
+	while (!atomic_load(&env->stop)) {
+		vfio_map(&env->dev, 0, env->vm.mem + DATA, 0x10000);
+		vfio_unmap(&env->dev, 0, 0x10000);
+	}
+	return NULL;
 }
 
 bool write_file(const char *path, const char *text)
@@ -136,6 +194,46 @@ bool write_file(const char *path, const char *text)
 	done = write(fd, text, len) == len;
 	close(fd);
 	return done;
+}
+
+/*
+ * Of this thread.  Opened once: to open it may take an allocation, which would be
+ * the one that fails.
+ */
+static int fail_nth_file(void)
+{
+	static __thread int fd = -1;
+
+	if (fd >= 0)
+		return fd;
+	fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		case_skip("this kernel cannot fail allocations");
+	write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
+	write_file("/sys/kernel/debug/failslab/verbose", "0");
+	write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
+	write_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	write_file("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+	return fd;
+}
+
+void fail_nth(unsigned int nth)
+{
+	int fd = fail_nth_file();
+	char text[16];
+	ssize_t len = snprintf(text, sizeof(text), "%u", nth);
+
+	ktap_need(pwrite(fd, text, len, 0) == len, "writing fail-nth");
+}
+
+bool fail_nth_is_over(void)
+{
+	char text[16] = "";
+
+	ktap_need(pread(fail_nth_file(), text, sizeof(text) - 1, 0) > 0,
+		  "reading fail-nth");
+	fail_nth(0);
+	return !atoi(text);
 }
 
 /* What the kernel says when something is wrong with itself */
@@ -177,6 +275,12 @@ void case_skip(const char *why)
 	ktap_say("  skipped: %s", why);
 	fflush(stdout);
 	_exit(KTAP_SKIP);
+}
+
+void need_pages_of_64k(void)
+{
+	if (getpagesize() < 1 << 16)
+		case_skip("the kernel's pages are smaller than 64K");
 }
 
 /* Exit code of the case; -1 when it died, or the kernel complained */
@@ -246,15 +350,21 @@ static unsigned int count_chosen(const struct test_case *cases, unsigned int nr)
 	return n;
 }
 
-int run_cases(const struct test_case *cases, unsigned int nr)
+int run_cases_of(const struct test_case *cases, unsigned int nr,
+		 unsigned int vendor, unsigned int device)
 {
 	struct env env = { .liobn = LIOBN };
 
 	ktap_plan(count_chosen(cases, nr));
-	vfio_find(&env.dev, EDU_VENDOR, EDU_DEVICE);
+	vfio_find(&env.dev, vendor, device);
 	run_chosen(cases, nr, &env, "");
 	ktap_end();
 	return 0;
+}
+
+int run_cases(const struct test_case *cases, unsigned int nr)
+{
+	return run_cases_of(cases, nr, EDU_VENDOR, EDU_DEVICE);
 }
 
 /* The fastest tiers off, one after the other; the last one serves virtual mode */
@@ -269,7 +379,7 @@ static const struct {
 
 bool choose_tiers(const char *mask)
 {
-	return write_file("/sys/module/kvm_hv/parameters/tce_tiers", mask);
+	return write_file(TIERS, mask);
 }
 
 int run_cases_on_tiers(const struct test_case *cases, unsigned int nr)

@@ -3,6 +3,7 @@
 #ifndef SELFTEST_KVM_POWERPC_CASES_H
 #define SELFTEST_KVM_POWERPC_CASES_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -66,8 +67,15 @@ struct test_case {
  */
 int run_cases(const struct test_case *cases, unsigned int nr);
 
+/* The same with another device than edu */
+int run_cases_of(const struct test_case *cases, unsigned int nr,
+		 unsigned int vendor, unsigned int device);
+
 /* The same with each tier that serves hypercalls before virtual mode, and none */
 int run_cases_on_tiers(const struct test_case *cases, unsigned int nr);
+
+/* The kernel's switch of the tiers */
+#define TIERS	"/sys/module/kvm_hv/parameters/tce_tiers"
 
 /* Which tiers serve VMs created from now on; false when the kernel has none */
 bool choose_tiers(const char *mask);
@@ -78,10 +86,20 @@ void case_skip(const char *why);
 /* Write @text in one piece; false when that is impossible */
 bool write_file(const char *path, const char *text);
 
-/* Up to the point where only the binding is missing; and all of it */
-void prepare_sizes(struct env *env, size_t memory, unsigned int liobn_shift);
+/*
+ * Skip the case on a kernel whose own pages are smaller than the IOMMU's of 64K: no
+ * memory of the guest lies in pages as large
+ */
+void need_pages_of_64k(void);
+
+/* A virtual machine and its device; up to where only the binding is missing; all */
+void prepare_vm(struct env *env, size_t memory);
 void prepare(struct env *env, unsigned int liobn_shift);
 void begin(struct env *env);
+
+/* begin() with a table of two levels, or with a virtual machine on these tiers */
+void begin_two_levels(struct env *env);
+void begin_on_tiers(struct env *env, const char *mask);
 
 /* The guest's hypercalls */
 long hcall(struct env *env, __u64 nr, __u64 a, __u64 b, __u64 c);
@@ -101,6 +119,29 @@ int unregister(struct env *env);
 /* Unregister guest memory; true when the kernel has really let go of it */
 bool released(struct env *env);
 bool released_range(struct env *env, void *mem, size_t size);
+
+/* Thread: map and unmap the first 64K of the window by ioctl, until env->stop */
+void *map_by_ioctl(void *arg);
+
+/* A task on CPU 0 that counts, and pauses for so many microseconds or yields */
+struct ticker {
+	atomic_ulong ticks;
+	atomic_bool stop;
+	unsigned int pause;
+	pthread_t thread;
+};
+
+void start_ticker(struct ticker *ticker, unsigned int pause);
+void stop_ticker(struct ticker *ticker);
+
+/*
+ * Fail the @nth allocation of this thread from now on, 0: none.  Skips the case on
+ * a kernel that cannot do so.
+ */
+void fail_nth(unsigned int nth);
+
+/* End that; true when it was reached, so that an allocation has failed */
+bool fail_nth_is_over(void);
 
 /* A counter of the guest's first CPU */
 __u64 stat_of(const struct env *env, const char *name);

@@ -37,13 +37,21 @@ static __u32 edu_get(const struct vfio_dev *dev, __u32 reg)
 	return be32toh(val);
 }
 
-static void edu_dma(const struct vfio_dev *dev, __u32 src, __u32 dst,
+/* Registers of addresses have 64 bits; how many are used is the device's choice */
+static void edu_set_address(const struct vfio_dev *dev, __u32 reg, __u64 val)
+{
+	val = htobe64(val);
+	ktap_need(pwrite(dev->device, &val, 8, dev->bar0 + reg) == 8,
+		  "writing register 0x%x of the device", reg);
+}
+
+static void edu_dma(const struct vfio_dev *dev, __u64 src, __u64 dst,
 		    __u32 len, __u32 cmd)
 {
 	unsigned int ms;
 
-	edu_set(dev, EDU_DMA_SRC, src);
-	edu_set(dev, EDU_DMA_DST, dst);
+	edu_set_address(dev, EDU_DMA_SRC, src);
+	edu_set_address(dev, EDU_DMA_DST, dst);
 	edu_set(dev, EDU_DMA_COUNT, len);
 	edu_set(dev, EDU_DMA_CMD, cmd | EDU_CMD_START);
 	for (ms = 0; edu_get(dev, EDU_DMA_CMD) & EDU_CMD_START; ms++) {
@@ -54,12 +62,12 @@ static void edu_dma(const struct vfio_dev *dev, __u32 src, __u32 dst,
 	}
 }
 
-void edu_read(const struct vfio_dev *dev, __u32 bus, __u32 len)
+void edu_read(const struct vfio_dev *dev, __u64 bus, __u32 len)
 {
 	edu_dma(dev, bus, EDU_BUFFER, len, 0);
 }
 
-void edu_write(const struct vfio_dev *dev, __u32 bus, __u32 len)
+void edu_write(const struct vfio_dev *dev, __u64 bus, __u32 len)
 {
 	edu_dma(dev, EDU_BUFFER, bus, len, EDU_CMD_TO_RAM);
 }

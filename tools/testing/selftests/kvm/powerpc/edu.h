@@ -12,10 +12,10 @@
 #define EDU_PAGE	4096
 
 /* The device reads @len bytes from bus address @bus into its buffer */
-void edu_read(const struct vfio_dev *dev, __u32 bus, __u32 len);
+void edu_read(const struct vfio_dev *dev, __u64 bus, __u32 len);
 
 /* The device writes @len bytes of its buffer to bus address @bus */
-void edu_write(const struct vfio_dev *dev, __u32 bus, __u32 len);
+void edu_write(const struct vfio_dev *dev, __u64 bus, __u32 len);
 
 /* Does nothing but show in a trace of what is written to devices */
 void edu_mark(const struct vfio_dev *dev, __u32 value);

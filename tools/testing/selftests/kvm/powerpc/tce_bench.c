@@ -22,13 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <linux/vfio.h>
 
 #include "cases.h"
 
-#define TIERS		"/sys/module/kvm_hv/parameters/tce_tiers"
 #define REGION		0x10000UL	/* a host page, at most */
 #define MANY		256
 #define MEMORY		(MANY * REGION)
@@ -170,9 +168,7 @@ static void register_regions(struct bench *b, const struct vfio_dev *dev,
 	for (at = 0; at < b->vm.size; at += size)
 		vfio_register(dev, b->vm.mem + at, size);
 
-	more = mmap(NULL, MANY * 2 * REGION, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	ktap_need(more != MAP_FAILED, "memory for regions");
+	more = new_memory(MANY * 2 * REGION);
 	more = (__u8 *)(((uintptr_t)more + REGION - 1) & ~(REGION - 1));
 	for (; n > 1; n--)
 		vfio_register(dev, more + 2 * n * REGION, REGION);

@@ -14,7 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <linux/kvm.h>
 #include <linux/userfaultfd.h>
@@ -63,18 +62,6 @@ static void d1_two_cpus_change_an_entry(struct env *env)
 	expect(env, released(env));
 }
 
-static void *map_by_ioctl(void *arg)
-{
-	struct env *env = arg;
-	unsigned int i;
-
-	for (i = 0; i < 1000; i++) {
-		vfio_map(&env->dev, 0, env->vm.mem + DATA, 0x10000);
-		vfio_unmap(&env->dev, 0, 0x10000);
-	}
-	return NULL;
-}
-
 static void d1_ioctl_races_with_hypercall(struct env *env)
 {
 	pthread_t thread;
@@ -87,6 +74,7 @@ static void d1_ioctl_races_with_hypercall(struct env *env)
 		expect(env, indirect(env, 0, LIST, 16) == H_SUCCESS);
 		expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);
 	}
+	atomic_store(&env->stop, true);
 	pthread_join(thread, NULL);
 
 	expect(env, vfio_unmap(&env->dev, 0, 0x10000) == 0);
@@ -148,19 +136,6 @@ static void d5_guest_page_half_registered(struct env *env)
 	expect(env, get(env, 0x20000) == ((DATA + 0x40000) | RW));
 	expect(env, stuff(env, 0, 0, WINDOW >> 17) == H_SUCCESS);
 	expect(env, released(env));
-}
-
-/* Fail the @nth allocation of this thread from now on; 0: none */
-static void fail_nth(unsigned int nth)
-{
-	char text[16];
-
-	write_file("/sys/kernel/debug/failslab/ignore-gfp-wait", "N");
-	write_file("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N");
-	write_file("/sys/kernel/debug/fail_page_alloc/min-order", "0");
-	snprintf(text, sizeof(text), "%u", nth);
-	if (!write_file("/proc/thread-self/fail-nth", text) && nth)
-		case_skip("this kernel cannot fail allocations");
 }
 
 /* Not every answer may be H_SUCCESS, and one that is must be the truth */
@@ -375,8 +350,7 @@ static void d11_close_under_a_hypercall(struct env *env)
 	struct pollfd event = { .events = POLLIN };
 	pthread_t caller, bringer;
 	unsigned int i;
-	void *list = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *list = new_memory(1 << 16);
 
 	run_on_cpu(0);
 	vm_create(&env->vm, 16 << 20);
@@ -456,13 +430,7 @@ static void liobn_closed_while_it_is_bound(struct env *env)
 /* Nothing of an indirect table's lower levels is there yet */
 static void clear_of_what_was_never_mapped(struct env *env)
 {
-	__u64 start;
-
-	prepare(env, SHIFT);
-	expect(env, vfio_remove_window(&env->dev, 0) == 0);
-	if (vfio_add_window(&env->dev, SHIFT, WINDOW, 2, &start) || start)
-		case_skip("no table of two levels at bus address 0");
-	expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+	begin_two_levels(env);
 	expect(env, put(env, LAST, 0) == H_SUCCESS);
 	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
 	expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);

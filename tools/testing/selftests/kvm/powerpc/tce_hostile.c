@@ -115,6 +115,20 @@ static void begin_hostile(struct env *env)
 	fill_list(env, RW);
 }
 
+/* Take away @rounds times what the guest's CPUs are using */
+static void under_fire(struct env *env, void (*round)(struct env *env),
+		       unsigned int rounds)
+{
+	struct cpu cpus[CPUS];
+
+	begin_hostile(env);
+	start(env, cpus);
+	while (rounds--)
+		round(env);
+	stop(env, cpus);
+	expect_usable(env);
+}
+
 /* Further memory, with a list; false when it could not be registered */
 static bool bring(struct env *env, __u8 *more)
 {
@@ -158,98 +172,82 @@ static void memory_goes(struct env *env)
 	expect_usable(env);
 }
 
+static void memslot_goes(struct env *env)
+{
+	__u8 *more = vm_add_memory(&env->vm, 1, HOLE, MORE);
+
+	expect(env, bring(env, more));
+	usleep(500);
+	vm_delete_memory(&env->vm, 1);
+	/* No hypercall finds it any more */
+	expect(env, take_away(env, more, MORE));
+	munmap(more, MORE);
+}
+
 static void memslots_go(struct env *env)
 {
-	struct cpu cpus[CPUS];
-	unsigned int i;
+	under_fire(env, memslot_goes, 20);
+}
 
-	begin_hostile(env);
-	start(env, cpus);
-	for (i = 0; i < 20; i++) {
-		__u8 *more = vm_add_memory(&env->vm, 1, HOLE, MORE);
+static void liobn_goes(struct env *env)
+{
+	int second = vm_create_liobn(&env->vm, LIOBN + 1, SHIFT, ENTRIES);
 
-		expect(env, bring(env, more));
-		usleep(500);
-		vm_delete_memory(&env->vm, 1);
-		/* No hypercall finds it any more */
-		expect(env, take_away(env, more, MORE));
-		munmap(more, MORE);
-	}
-	stop(env, cpus);
-	expect_usable(env);
+	vm_bind(&env->vm, &env->dev, second);
+	usleep(500);
+	close(second);
+	close(env->tablefd);
+	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+	expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
 }
 
 static void liobns_go(struct env *env)
 {
-	struct cpu cpus[CPUS];
-	unsigned int i;
-	int second;
+	under_fire(env, liobn_goes, 20);
+}
 
-	begin_hostile(env);
-	start(env, cpus);
-	for (i = 0; i < 20; i++) {
-		second = vm_create_liobn(&env->vm, LIOBN + 1, SHIFT, ENTRIES);
-		vm_bind(&env->vm, &env->dev, second);
-		usleep(500);
-		close(second);
-		close(env->tablefd);
-		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
-		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
-	}
-	stop(env, cpus);
-	expect_usable(env);
+static void group_goes(struct env *env)
+{
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	usleep(200);
+	expect(env, vm_group_add(&env->vm, &env->dev) == 0);
+	expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+	usleep(200);
 }
 
 static void groups_go(struct env *env)
 {
-	struct cpu cpus[CPUS];
-	unsigned int i;
+	under_fire(env, group_goes, 15);
+}
 
-	begin_hostile(env);
-	start(env, cpus);
-	for (i = 0; i < 15; i++) {
-		expect(env, vm_group_del(&env->vm, &env->dev) == 0);
-		usleep(200);
-		expect(env, vm_group_add(&env->vm, &env->dev) == 0);
-		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
-		usleep(200);
-	}
-	stop(env, cpus);
-	expect_usable(env);
+static void window_goes(struct env *env)
+{
+	vfio_create_window(&env->dev, SHIFT, WINDOW);
+	usleep(200);
+	expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+	usleep(200);
 }
 
 static void windows_go(struct env *env)
 {
-	struct cpu cpus[CPUS];
-	unsigned int i;
-
-	begin_hostile(env);
-	start(env, cpus);
-	for (i = 0; i < 15; i++) {
-		vfio_create_window(&env->dev, SHIFT, WINDOW);
-		usleep(200);
-		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
-		usleep(200);
-	}
-	stop(env, cpus);
-	expect_usable(env);
+	under_fire(env, window_goes, 15);
 }
 
 /* Entries of a list change while it is read: what was checked is installed */
-static void lists_change(struct env *env)
+static void list_changes(struct env *env)
 {
-	struct cpu cpus[CPUS];
 	unsigned int i;
 
-	begin_hostile(env);
-	start(env, cpus);
-	for (i = 0; i < 5000; i++) {
+	for (i = 0; i < 512; i++) {
 		set_list(env, i % 64, HOLE | RW);
 		set_list(env, i % 64, 0x5000);
-		set_list(env, i % 64, (DATA + i % 512 * PAGE) | RW);
+		set_list(env, i % 64, (DATA + i * PAGE) | RW);
 	}
-	stop(env, cpus);
-	expect_usable(env);
+}
+
+static void lists_change(struct env *env)
+{
+	under_fire(env, list_changes, 10);
 }
 
 /*

@@ -22,7 +22,6 @@
 
 #define TRACING		"/sys/kernel/tracing"
 #define INSTANCE	TRACING "/instances/tce_observe"
-#define TIERS		"/sys/module/kvm_hv/parameters/tce_tiers"
 
 /* Read a file as a string; "" and false when that fails */
 static bool slurp(const char *path, char *text, size_t size)
@@ -44,12 +43,7 @@ static bool slurp(const char *path, char *text, size_t size)
 
 static void spit(const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY);
-
-	ktap_need(fd >= 0, "opening %s", path);
-	ktap_need(write(fd, text, strlen(text)) == strlen(text), "writing %s",
-		  path);
-	close(fd);
+	ktap_need(write_file(path, text), "writing %s", path);
 }
 
 /* A file of the virtual machine in debugfs */
@@ -116,12 +110,8 @@ static __u64 served(const struct env *env)
 /* begin() with a virtual machine for which only virtual mode serves */
 static void begin_virtual(struct env *env)
 {
-	char tiers[16];
-
-	ktap_need(slurp(TIERS, tiers, sizeof(tiers)), "reading " TIERS);
-	spit(TIERS, "0");
-	begin(env);
-	spit(TIERS, tiers);
+	ktap_need(!access(TIERS, W_OK), "writing " TIERS);
+	begin_on_tiers(env, "0");
 }
 
 static void statistics(struct env *env)

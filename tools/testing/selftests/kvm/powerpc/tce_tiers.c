@@ -21,6 +21,9 @@
 
 #define ENDLESS	1000000000000000UL
 
+/* That of the first PCI host bridge of a pseries machine */
+#define HOST_LIOBN	0x80000000UL
+
 static const char * const fast_tiers[] = {
 	"tce_real_mode", "tce_partial_exit", "tce_early_exit",
 };
@@ -46,12 +49,9 @@ static const char *fastest(void)
 /* A bound LIOBN whose first shadow page is there */
 static void begin_tiers(struct env *env, const char *mask)
 {
-	if (!choose_tiers(mask))
-		case_skip("this kernel has no tiers to choose");
-	begin(env);
+	begin_on_tiers(env, mask);
 	put(env, 0, DATA | RW);
 	put(env, 0, 0);
-	choose_tiers("7");
 }
 
 static void steady_load_is_served_by_the_fastest_tier(struct env *env)
@@ -65,6 +65,29 @@ static void steady_load_is_served_by_the_fastest_tier(struct env *env)
 	ktap_say("  %s served %llu of 10000", fastest(),
 		 (unsigned long long)served);
 	expect(env, served >= 9900);
+	expect(env, released(env));
+}
+
+/* A host that is a guest has that LIOBN itself, and the host below serves it */
+static void host_with_the_same_liobn_is_not_asked(struct env *env)
+{
+	const struct vm_call map = { H_PUT_TCE, { HOST_LIOBN, 0, DATA | RW } };
+	const struct vm_call clear = { H_PUT_TCE, { HOST_LIOBN, 0, 0 } };
+	const atomic_ulong *shadow;
+	__u64 served;
+
+	env->liobn = HOST_LIOBN;
+	begin_tiers(env, "7");
+	shadow = mmap(NULL, ENTRIES * 8, PROT_READ, MAP_SHARED, env->tablefd, 0);
+	ktap_need(shadow != MAP_FAILED, "mapping the LIOBN's entries");
+
+	served = stat_of(env, fastest());
+	vm_time(&env->vm, &map, &clear, 1000);
+	expect(env, stat_of(env, fastest()) >= served + 1980);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, atomic_load(&shadow[0]) == (DATA | RW));
+	expect(env, unregister(env) == -EBUSY);
+	expect(env, put(env, 0, 0) == H_SUCCESS);
 	expect(env, released(env));
 }
 
@@ -145,13 +168,8 @@ static void absent_level_goes_to_virtual_mode(struct env *env)
 	const __u64 bus = WINDOW / 2;
 	const struct vm_call call = { H_PUT_TCE, { LIOBN, bus, DATA | RW } };
 	const atomic_ulong *shadow;
-	__u64 start;
 
-	prepare(env, SHIFT);
-	expect(env, vfio_remove_window(&env->dev, 0) == 0);
-	if (vfio_add_window(&env->dev, SHIFT, WINDOW, 2, &start) || start)
-		case_skip("no table of two levels at bus address 0");
-	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+	begin_two_levels(env);
 	/* Reading the shadow brings it into being, and no level of the table */
 	shadow = mmap(NULL, ENTRIES * 8, PROT_READ, MAP_SHARED, env->tablefd, 0);
 	expect(env, shadow != MAP_FAILED && atomic_load(&shadow[bus / PAGE]) == 0);
@@ -203,17 +221,6 @@ static void removed_window_goes_to_user_space(struct env *env)
 	expect(env, released(env));
 }
 
-static void *map_by_ioctl(void *arg)
-{
-	struct env *env = arg;
-
-	while (!atomic_load(&env->stop)) {
-		vfio_map(&env->dev, 0, env->vm.mem + DATA, 0x10000);
-		vfio_unmap(&env->dev, 0, 0x10000);
-	}
-	return NULL;
-}
-
 /* Whether an entry is met while it is locked, is a matter of luck */
 static void busy_entry_is_done_later(struct env *env)
 {
@@ -223,7 +230,10 @@ static void busy_entry_is_done_later(struct env *env)
 	begin_tiers(env, "7");
 	fill_list(env, RW);
 	pthread_create(&thread, NULL, map_by_ioctl, env);
-	for (i = 0; i < 20000 && !stat_of(env, "tce_hard_busy"); i++) {
+	/* To read a counter takes longer than the calls */
+	for (i = 0; i < 20000; i++) {
+		if (i % 100 == 0 && stat_of(env, "tce_hard_busy"))
+			break;
 		expect(env, indirect(env, 0, LIST, 16) == H_SUCCESS);
 		expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);
 	}
@@ -382,28 +392,10 @@ static void signals_end_an_endless_load(struct env *env)
 	expect(env, stat_of(env, fastest()) > served);
 }
 
-struct ticker {
-	atomic_ulong ticks;
-	atomic_bool stop;
-};
-
-static void *tick(void *arg)
-{
-	struct ticker *ticker = arg;
-
-	run_on_cpu(0);
-	while (!atomic_load(&ticker->stop)) {
-		atomic_fetch_add(&ticker->ticks, 1);
-		usleep(1000);
-	}
-	return NULL;
-}
-
 /* The host's own timers go on: another task on that CPU wakes up in time */
 static void host_goes_on_under_an_endless_load(struct env *env)
 {
-	struct ticker ticker = { 0 };
-	pthread_t thread;
+	struct ticker ticker;
 	sigset_t set;
 
 	begin_tiers(env, "7");
@@ -411,7 +403,7 @@ static void host_goes_on_under_an_endless_load(struct env *env)
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	pthread_create(&thread, NULL, tick, &ticker);
+	start_ticker(&ticker, 1000);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	vm_prepare(&env->vm, &map_call, &clear_call, ENDLESS);
 	signal_every(900);
@@ -419,8 +411,7 @@ static void host_goes_on_under_an_endless_load(struct env *env)
 	ktap_say("  the other task woke up %lu times",
 		 atomic_load(&ticker.ticks));
 	expect(env, atomic_load(&ticker.ticks) >= 10);
-	atomic_store(&ticker.stop, true);
-	pthread_join(thread, NULL);
+	stop_ticker(&ticker);
 }
 
 static void *run_until_signal(void *arg)
@@ -468,35 +459,39 @@ static void interrupts_reach_the_guest(struct env *env)
 	expect(env, stat_of(env, fastest()) > served + 100);
 }
 
+/* Is the page at this guest address dirty, by a log of memory from 0 on? */
+static bool dirty(const __u64 *bitmap, __u64 gpa)
+{
+	const __u64 page = gpa / getpagesize();
+
+	return bitmap[page / 64] >> page % 64 & 1;
+}
+
 /* The guest's own writes are logged while its hypercalls stay in its context */
 static void dirty_log_is_kept(struct env *env)
 {
-	struct kvm_userspace_memory_region region = {
-		.flags = KVM_MEM_LOG_DIRTY_PAGES,
-	};
-	__u64 bitmap[(32 << 20) / 65536 / 64] = { }, served;
+	__u64 bitmap[(32 << 20) / PAGE / 64] = { }, served;
 	struct kvm_dirty_log log = { .dirty_bitmap = bitmap };
 	unsigned int i;
 
 	begin_tiers(env, "7");
-	region.memory_size = env->vm.size;
-	region.userspace_addr = (unsigned long)env->vm.mem;
-	expect(env, !ioctl(env->vm.fd, KVM_SET_USER_MEMORY_REGION, &region));
+	vm_set_memory(&env->vm, 0, 0, env->vm.mem, env->vm.size,
+		      KVM_MEM_LOG_DIRTY_PAGES);
 	served = stat_of(env, fastest());
 	for (i = 0; i < 5; i++) {
 		vm_time(&env->vm, &map_call, &clear_call, 100);
 		memset(bitmap, 0, sizeof(bitmap));
 		expect(env, !ioctl(env->vm.fd, KVM_GET_DIRTY_LOG, &log));
 		/* The page that it writes to, and none that it does not */
-		expect(env, bitmap[0] & 1UL <<
-		       ((GUEST_MAILBOX + GUEST_DIRTY_OFFSET) >> 16));
-		expect(env, !(bitmap[0] & 1UL << (DATA >> 16)));
+		expect(env, dirty(bitmap, GUEST_MAILBOX + GUEST_DIRTY_OFFSET));
+		expect(env, !dirty(bitmap, DATA));
 	}
 	expect(env, stat_of(env, fastest()) >= served + 990);
 }
 
 static const struct test_case cases[] = {
 	CASE(steady_load_is_served_by_the_fastest_tier),
+	CASE(host_with_the_same_liobn_is_not_asked),
 	CASE(tiers_can_be_turned_off),
 	CASE(unknown_liobn_goes_to_user_space),
 	CASE(large_count_goes_to_virtual_mode),

@@ -46,6 +46,36 @@ static void vfio_bind_driver(unsigned int vendor, unsigned int device)
 	fclose(f);
 }
 
+static bool pci_write(const char *bdf, const char *file, const char *text)
+{
+	char path[PATH_MAX];
+	FILE *f;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/%s", bdf, file);
+	f = fopen(path, "w");
+	if (!f)
+		return false;
+	fputs(text, f);
+	return !fclose(f);
+}
+
+void vfio_give_to(const struct vfio_dev *dev, const char *driver)
+{
+	char path[PATH_MAX], link[PATH_MAX] = "";
+
+	ktap_need(pci_write(dev->bdf, "driver_override", driver),
+		  "choosing the driver %s for %s", driver, dev->bdf);
+	/* There is no such file when it has no driver */
+	pci_write(dev->bdf, "driver/unbind", dev->bdf);
+	ktap_need(pci_write(dev->bdf, "subsystem/drivers_probe", dev->bdf),
+		  "having %s probed", dev->bdf);
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver", dev->bdf);
+	ktap_need(readlink(path, link, sizeof(link) - 1) > 0 &&
+		  !strcmp(basename(link), driver),
+		  "giving %s to the driver %s", dev->bdf, driver);
+}
+
 /* Without the sPAPR IOMMU there is no DMA window that a guest could program */
 static void vfio_need_spapr(void)
 {
@@ -127,14 +157,24 @@ int vfio_join(struct vfio_dev *dev, int container)
 		-errno : 0;
 }
 
-void vfio_open_group(struct vfio_dev *dev)
+static void vfio_open_with(struct vfio_dev *dev, unsigned long iommu)
 {
 	vfio_open_only_group(dev);
 	dev->container = open("/dev/vfio/vfio", O_RDWR);
 	ktap_need(dev->container >= 0, "opening a container");
 	ktap_need(!vfio_join(dev, dev->container), "VFIO_GROUP_SET_CONTAINER");
-	ktap_need(!ioctl(dev->container, VFIO_SET_IOMMU, VFIO_SPAPR_TCE_v2_IOMMU),
-		  "VFIO_SET_IOMMU to sPAPR TCE v2");
+	ktap_need(!ioctl(dev->container, VFIO_SET_IOMMU, iommu),
+		  "VFIO_SET_IOMMU to %lu", iommu);
+}
+
+void vfio_open_group(struct vfio_dev *dev)
+{
+	vfio_open_with(dev, VFIO_SPAPR_TCE_v2_IOMMU);
+}
+
+void vfio_open_group_v1(struct vfio_dev *dev)
+{
+	vfio_open_with(dev, VFIO_SPAPR_TCE_IOMMU);
 }
 
 bool vfio_in_container(const struct vfio_dev *dev)

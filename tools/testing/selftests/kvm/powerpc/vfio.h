@@ -32,12 +32,16 @@ void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device);
 bool vfio_find_other(struct vfio_dev *dev, const struct vfio_dev *first,
 		     unsigned int vendor, unsigned int device);
 
+/* Take the device from its driver, if it has one, and give it to another */
+void vfio_give_to(const struct vfio_dev *dev, const char *driver);
+
 /* The group alone; and into a container: 0 or -errno */
 void vfio_open_only_group(struct vfio_dev *dev);
 int vfio_join(struct vfio_dev *dev, int container);
 
-/* Group into a container of its own, with the sPAPR TCE IOMMU v2 */
+/* Group into a container of its own, with the sPAPR TCE IOMMU v2, or the first one */
 void vfio_open_group(struct vfio_dev *dev);
+void vfio_open_group_v1(struct vfio_dev *dev);
 bool vfio_in_container(const struct vfio_dev *dev);
 void vfio_register(const struct vfio_dev *dev, void *mem, size_t size);
 

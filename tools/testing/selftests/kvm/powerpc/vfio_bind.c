@@ -21,34 +21,6 @@
 
 #include "cases.h"
 
-static int set_attr(struct env *env, __u64 attr, const void *arg)
-{
-	struct kvm_device_attr args = {
-		.group = KVM_DEV_VFIO_GROUP,
-		.attr = attr,
-		.addr = (uintptr_t)arg,
-	};
-
-	return ioctl(env->vm.vfio, KVM_SET_DEVICE_ATTR, &args) ? -errno : 0;
-}
-
-static int add_fd(struct env *env, __s32 fd)
-{
-	return set_attr(env, KVM_DEV_VFIO_GROUP_ADD, &fd);
-}
-
-static int del_fd(struct env *env, __s32 fd)
-{
-	return set_attr(env, KVM_DEV_VFIO_GROUP_DEL, &fd);
-}
-
-static int bind_fds(struct env *env, __s32 groupfd, __s32 tablefd)
-{
-	struct kvm_vfio_spapr_tce args = { groupfd, tablefd };
-
-	return set_attr(env, KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, &args);
-}
-
 /* Group users as KVM shows them: is the group pinned for a VM of this process? */
 static bool pinned(const struct env *env)
 {
@@ -66,18 +38,18 @@ static void errno_of_add_and_del(struct env *env)
 	int null = open("/dev/null", O_RDWR);
 
 	prepare(env, SHIFT);
-	expect(env, set_attr(env, KVM_DEV_VFIO_GROUP_ADD, (void *)1) == -EFAULT);
-	expect(env, set_attr(env, 99, &null) == -ENXIO);
+	expect(env, vm_set_attr(&env->vm, KVM_DEV_VFIO_GROUP_ADD, (void *)1) == -EFAULT);
+	expect(env, vm_set_attr(&env->vm, 99, &null) == -ENXIO);
 
-	expect(env, add_fd(env, -1) == -EBADF);
-	expect(env, add_fd(env, null) == -EINVAL);
-	expect(env, add_fd(env, env->dev.container) == -EINVAL);
-	expect(env, add_fd(env, env->dev.group) == -EEXIST);
+	expect(env, vm_add_fd(&env->vm, -1) == -EBADF);
+	expect(env, vm_add_fd(&env->vm, null) == -EINVAL);
+	expect(env, vm_add_fd(&env->vm, env->dev.container) == -EINVAL);
+	expect(env, vm_add_fd(&env->vm, env->dev.group) == -EEXIST);
 
-	expect(env, del_fd(env, -1) == -EBADF);
-	expect(env, del_fd(env, null) == -ENOENT);
-	expect(env, del_fd(env, env->dev.group) == 0);
-	expect(env, del_fd(env, env->dev.group) == -ENOENT);
+	expect(env, vm_del_fd(&env->vm, -1) == -EBADF);
+	expect(env, vm_del_fd(&env->vm, null) == -ENOENT);
+	expect(env, vm_del_fd(&env->vm, env->dev.group) == 0);
+	expect(env, vm_del_fd(&env->vm, env->dev.group) == -ENOENT);
 }
 
 static void errno_of_bind(struct env *env)
@@ -88,30 +60,30 @@ static void errno_of_bind(struct env *env)
 
 	prepare(env, SHIFT);
 	vfio_open_device(&env->dev);
-	expect(env, bind_fds(env, -1, env->tablefd) == -EBADF);
-	expect(env, bind_fds(env, env->dev.group, -1) == -EBADF);
-	expect(env, bind_fds(env, env->dev.container, env->tablefd) == -ENOENT);
+	expect(env, vm_bind_fds(&env->vm, -1, env->tablefd) == -EBADF);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, -1) == -EBADF);
+	expect(env, vm_bind_fds(&env->vm, env->dev.container, env->tablefd) == -ENOENT);
 
 	/* A VFIO device is a file that can be added, but has no table */
-	expect(env, add_fd(env, env->dev.device) == 0);
-	expect(env, bind_fds(env, env->dev.device, env->tablefd) == -EINVAL);
-	expect(env, del_fd(env, env->dev.device) == 0);
+	expect(env, vm_add_fd(&env->vm, env->dev.device) == 0);
+	expect(env, vm_bind_fds(&env->vm, env->dev.device, env->tablefd) == -EINVAL);
+	expect(env, vm_del_fd(&env->vm, env->dev.device) == 0);
 
 	/* No table, and a table of another VM */
-	expect(env, bind_fds(env, env->dev.group, env->dev.container) ==
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->dev.container) ==
 	       -EINVAL);
 	vm_create(&other, 1 << 20);
 	foreign = vm_create_liobn(&other, LIOBN, SHIFT, ENTRIES);
-	expect(env, bind_fds(env, env->dev.group, foreign) == -EINVAL);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, foreign) == -EINVAL);
 
 	/* Another window, larger than the group's, and smaller pages */
 	close(env->tablefd);
 	env->tablefd = vm_create_liobn_at(&env->vm, LIOBN, SHIFT, WINDOW,
 					  ENTRIES);
-	expect(env, bind_fds(env, env->dev.group, env->tablefd) == -EINVAL);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == -EINVAL);
 	close(env->tablefd);
 	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, 2 * ENTRIES);
-	expect(env, bind_fds(env, env->dev.group, env->tablefd) == -EINVAL);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == -EINVAL);
 	/* pseries puts the window elsewhere, which does not match either */
 	vfio_remove_window(&env->dev, 0);
 	ktap_need(!vfio_add_window(&env->dev, 16, WINDOW, 1, &start),
@@ -119,7 +91,7 @@ static void errno_of_bind(struct env *env)
 	close(env->tablefd);
 	env->tablefd = vm_create_liobn_at(&env->vm, LIOBN, SHIFT, start,
 					  ENTRIES);
-	expect(env, bind_fds(env, env->dev.group, env->tablefd) == -EINVAL);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == -EINVAL);
 }
 
 /* In no container; in one without IOMMU driver; and then as it should be */
@@ -128,19 +100,19 @@ static void errno_of_unconfigured_group(struct env *env)
 	vm_create(&env->vm, 16 << 20);
 	vfio_open_only_group(&env->dev);
 	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
-	expect(env, add_fd(env, env->dev.group) == 0);
+	expect(env, vm_add_fd(&env->vm, env->dev.group) == 0);
 	expect(env, !pinned(env));
-	expect(env, bind_fds(env, env->dev.group, env->tablefd) == -EINVAL);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == -EINVAL);
 
 	env->dev.container = open("/dev/vfio/vfio", O_RDWR);
 	expect(env, vfio_join(&env->dev, env->dev.container) == 0);
-	expect(env, bind_fds(env, env->dev.group, env->tablefd) == -EINVAL);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == -EINVAL);
 	expect(env, !pinned(env));
 
 	expect(env, !ioctl(env->dev.container, VFIO_SET_IOMMU,
 			   VFIO_SPAPR_TCE_v2_IOMMU));
 	vfio_create_window(&env->dev, SHIFT, WINDOW);
-	expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == 0);
 	expect(env, pinned(env));
 }
 
@@ -158,9 +130,9 @@ static void errno_of_foreign_memory(struct env *env)
 		vm_create(&child.vm, 1 << 20);
 		child.tablefd = vm_create_liobn(&child.vm, LIOBN, SHIFT,
 						ENTRIES);
-		expect(&child, add_fd(&child, child.dev.group) == 0);
-		expect(&child, bind_fds(&child, child.dev.group,
-					child.tablefd) == -EPERM);
+		expect(&child, vm_add_fd(&child.vm, child.dev.group) == 0);
+		expect(&child, vm_bind_fds(&child.vm, child.dev.group,
+					   child.tablefd) == -EPERM);
 		_exit(child.failed);
 	}
 	waitpid(pid, &status, 0);
@@ -193,10 +165,10 @@ static void pin_keeps_the_container(struct env *env)
 static void bound_twice_is_bound_once(struct env *env)
 {
 	begin(env);
-	expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
-	expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == 0);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == 0);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
-	expect(env, del_fd(env, env->dev.group) == 0);
+	expect(env, vm_del_fd(&env->vm, env->dev.group) == 0);
 	expect(env, !pinned(env));
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
 	expect(env, released(env));
@@ -209,11 +181,12 @@ static void two_windows_of_a_group(struct env *env)
 	__u64 start;
 	int large;
 
+	need_pages_of_64k();
 	begin(env);
 	ktap_need(!vfio_add_window(&env->dev, 16, WINDOW, 1, &start),
 		  "a second window");
 	large = vm_create_liobn_at(&env->vm, LIOBN + 1, 16, start, WINDOW >> 16);
-	expect(env, bind_fds(env, env->dev.group, large) == 0);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, large) == 0);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, vm_hypercall(&env->vm, &user, H_PUT_TCE, LIOBN + 1, start,
 				 DATA | RW, 0) == H_SUCCESS);
@@ -223,7 +196,7 @@ static void two_windows_of_a_group(struct env *env)
 				 0, 0) == H_SUCCESS);
 	expect(env, released(env));
 	expect(env, env->vm.user_exits == 0);
-	expect(env, del_fd(env, env->dev.group) == 0);
+	expect(env, vm_del_fd(&env->vm, env->dev.group) == 0);
 }
 
 /* One LIOBN on the groups of two devices, in one container: both see the entry */
@@ -240,9 +213,9 @@ static void one_table_of_two_groups(struct env *env)
 	other.container = env->dev.container;
 	err = vfio_join(&other, env->dev.container);
 	ktap_need(!err, "two groups in one container (%d)", err);
-	expect(env, add_fd(env, other.group) == 0);
-	expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
-	expect(env, bind_fds(env, other.group, env->tablefd) == 0);
+	expect(env, vm_add_fd(&env->vm, other.group) == 0);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == 0);
+	expect(env, vm_bind_fds(&env->vm, other.group, env->tablefd) == 0);
 	vfio_open_device(&env->dev);
 	vfio_open_device(&other);
 
@@ -256,7 +229,7 @@ static void one_table_of_two_groups(struct env *env)
 	expect(env, !memcmp(page, page + PAGE, PAGE));
 
 	/* One of them gone, the other one's binding is in force */
-	expect(env, del_fd(env, env->dev.group) == 0);
+	expect(env, vm_del_fd(&env->vm, env->dev.group) == 0);
 	memset(page, 0xa5, PAGE);
 	edu_read(&other, 0x100000, PAGE);
 	edu_write(&other, 0x101000, PAGE);
@@ -265,7 +238,7 @@ static void one_table_of_two_groups(struct env *env)
 	memset(page + PAGE, 0, PAGE);
 	edu_write(&other, 0x101000, PAGE);
 	expect(env, page[PAGE] == 0);
-	expect(env, del_fd(env, other.group) == 0);
+	expect(env, vm_del_fd(&env->vm, other.group) == 0);
 }
 
 /* After GROUP_DEL hypercalls do not reach the table */
@@ -279,7 +252,7 @@ static void released_group_is_left_alone(struct env *env)
 	memset(page, 0x11, PAGE);
 	expect(env, put(env, 0x100000, DATA | RW) == H_SUCCESS);
 	edu_read(&env->dev, 0x100000, PAGE);
-	expect(env, del_fd(env, env->dev.group) == 0);
+	expect(env, vm_del_fd(&env->vm, env->dev.group) == 0);
 
 	/* The guest believes that it moved the page; the device does not */
 	put(env, 0x100000, (DATA + PAGE) | RW);
@@ -350,7 +323,7 @@ static void *del_group(void *arg)
 {
 	struct env *env = arg;
 
-	del_fd(env, env->dev.group);
+	vm_del_fd(&env->vm, env->dev.group);
 	return NULL;
 }
 
@@ -393,8 +366,8 @@ static void released_by_racing_threads(struct env *env)
 		expect(env, released(env));
 		vfio_register(&env->dev, env->vm.mem, env->vm.size);
 		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
-		expect(env, add_fd(env, env->dev.group) == 0);
-		expect(env, !bind_fds(env, env->dev.group, env->tablefd));
+		expect(env, vm_add_fd(&env->vm, env->dev.group) == 0);
+		expect(env, !vm_bind_fds(&env->vm, env->dev.group, env->tablefd));
 	}
 }
 
@@ -407,25 +380,26 @@ static void qemu_start_large_window_reset(struct env *env)
 	unsigned int i;
 	int large;
 
+	need_pages_of_64k();
 	vm_create(&env->vm, 32 << 20);
 	vfio_open_group(&env->dev);
 	vfio_register(&env->dev, env->vm.mem, env->vm.size);
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
-	expect(env, add_fd(env, env->dev.group) == 0);
+	expect(env, vm_add_fd(&env->vm, env->dev.group) == 0);
 	vfio_open_device(&env->dev);
 
 	for (i = 0; i < 100; i++) {
 		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
 		ktap_need(!vfio_add_window(&env->dev, SHIFT, WINDOW, 1, &start),
 			  "the small window");
-		expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
+		expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == 0);
 		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 
 		ktap_need(!vfio_add_window(&env->dev, small, WINDOW, 1, &start),
 			  "the large window");
 		large = vm_create_liobn_at(&env->vm, LIOBN + 1, big, start,
 					   WINDOW >> big);
-		expect(env, bind_fds(env, env->dev.group, large) == 0);
+		expect(env, vm_bind_fds(&env->vm, env->dev.group, large) == 0);
 		/* One entry of the guest is 256 of the table */
 		if (i % 10 == 0)
 			expect(env, vm_hypercall(&env->vm, &user, H_PUT_TCE,
@@ -454,7 +428,7 @@ static void qemu_unplug_and_replug(struct env *env)
 		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 
 		close(env->dev.device);
-		expect(env, del_fd(env, env->dev.group) == 0);
+		expect(env, vm_del_fd(&env->vm, env->dev.group) == 0);
 		expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
 		expect(env, vfio_remove_window(&env->dev, 0) == 0);
 		expect(env, released(env));
@@ -464,9 +438,9 @@ static void qemu_unplug_and_replug(struct env *env)
 
 		vfio_open_group(&env->dev);
 		vfio_register(&env->dev, env->vm.mem, env->vm.size);
-		expect(env, add_fd(env, env->dev.group) == 0);
+		expect(env, vm_add_fd(&env->vm, env->dev.group) == 0);
 		vfio_create_window(&env->dev, SHIFT, WINDOW);
-		expect(env, bind_fds(env, env->dev.group, env->tablefd) == 0);
+		expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == 0);
 	}
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, unregister(env) == -EBUSY);

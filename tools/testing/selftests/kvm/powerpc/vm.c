@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -26,6 +27,7 @@ struct mailbox {
 	__u64 ticks;
 	__u64 decrementers;
 	__u64 externals;
+	__u64 list;
 };
 
 static void vm_enable_hypercall(const struct vm *vm, __u64 nr)
@@ -69,25 +71,40 @@ static void vm_create_vcpu(struct vm *vm)
 	ktap_need(!ioctl(vm->vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
 }
 
-__u8 *vm_add_memory_flags(const struct vm *vm, __u32 slot, __u64 gpa,
-			  size_t size, __u32 flags)
+void vm_set_memory(const struct vm *vm, __u32 slot, __u64 gpa, __u8 *mem,
+		   size_t size, __u32 flags)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = slot,
 		.flags = flags,
 		.guest_phys_addr = gpa,
 		.memory_size = size,
+		.userspace_addr = (uintptr_t)mem,
 	};
-	/* As QEMU does: a page of the guest is one of the host, if it can be */
-	const size_t align = size >= (16 << 20) ? 16 << 20 : 1 << 16;
-	__u8 *mem = mmap(NULL, size + align, PROT_READ | PROT_WRITE,
+
+	ktap_need(!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region),
+		  "KVM_SET_USER_MEMORY_REGION of memslot %u, 0x%zx bytes", slot,
+		  size);
+}
+
+void *new_memory(size_t size)
+{
+	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	ktap_need(mem != MAP_FAILED, "%zu bytes of guest memory", size);
+	ktap_need(mem != MAP_FAILED, "%zu bytes of memory", size);
+	return mem;
+}
+
+__u8 *vm_add_memory_flags(const struct vm *vm, __u32 slot, __u64 gpa,
+			  size_t size, __u32 flags)
+{
+	/* As QEMU does: a page of the guest is one of the host, if it can be */
+	const size_t align = size >= (16 << 20) ? 16 << 20 : 1 << 16;
+	__u8 *mem = new_memory(size + align);
+
 	mem += -(uintptr_t)mem & (align - 1);
-	region.userspace_addr = (uintptr_t)mem;
-	ktap_need(!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region),
-		  "KVM_SET_USER_MEMORY_REGION");
+	vm_set_memory(vm, slot, gpa, mem, size, flags);
 	return mem;
 }
 
@@ -98,10 +115,7 @@ __u8 *vm_add_memory(const struct vm *vm, __u32 slot, __u64 gpa, size_t size)
 
 void vm_delete_memory(const struct vm *vm, __u32 slot)
 {
-	struct kvm_userspace_memory_region region = { .slot = slot };
-
-	ktap_need(!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region),
-		  "KVM_SET_USER_MEMORY_REGION to delete memory");
+	vm_set_memory(vm, slot, 0, NULL, 0, 0);
 }
 
 static bool vm_create_type(struct vm *vm, size_t size, unsigned long type)
@@ -258,7 +272,7 @@ __u64 vm_externals(const struct vm *vm)
 	return __atomic_load_n(&vm_mailbox(vm)->externals, __ATOMIC_RELAXED);
 }
 
-static int vm_set_attr(const struct vm *vm, __u64 attr, void *arg)
+int vm_set_attr(const struct vm *vm, __u64 attr, const void *arg)
 {
 	struct kvm_device_attr args = {
 		.group = KVM_DEV_VFIO_GROUP,
@@ -269,28 +283,36 @@ static int vm_set_attr(const struct vm *vm, __u64 attr, void *arg)
 	return ioctl(vm->vfio, KVM_SET_DEVICE_ATTR, &args) ? -errno : 0;
 }
 
+int vm_add_fd(const struct vm *vm, __s32 fd)
+{
+	return vm_set_attr(vm, KVM_DEV_VFIO_GROUP_ADD, &fd);
+}
+
+int vm_del_fd(const struct vm *vm, __s32 fd)
+{
+	return vm_set_attr(vm, KVM_DEV_VFIO_GROUP_DEL, &fd);
+}
+
+int vm_bind_fds(const struct vm *vm, __s32 groupfd, __s32 tablefd)
+{
+	struct kvm_vfio_spapr_tce args = { groupfd, tablefd };
+
+	return vm_set_attr(vm, KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, &args);
+}
+
 int vm_group_add(const struct vm *vm, const struct vfio_dev *dev)
 {
-	__s32 fd = dev->group;
-
-	return vm_set_attr(vm, KVM_DEV_VFIO_GROUP_ADD, &fd);
+	return vm_add_fd(vm, dev->group);
 }
 
 int vm_group_del(const struct vm *vm, const struct vfio_dev *dev)
 {
-	__s32 fd = dev->group;
-
-	return vm_set_attr(vm, KVM_DEV_VFIO_GROUP_DEL, &fd);
+	return vm_del_fd(vm, dev->group);
 }
 
 int vm_bind(const struct vm *vm, const struct vfio_dev *dev, int tablefd)
 {
-	struct kvm_vfio_spapr_tce args = {
-		.groupfd = dev->group,
-		.tablefd = tablefd,
-	};
-
-	return vm_set_attr(vm, KVM_DEV_VFIO_GROUP_SET_SPAPR_TCE, &args);
+	return vm_bind_fds(vm, dev->group, tablefd);
 }
 
 /* Run the guest until the mailbox is done */
@@ -335,6 +357,22 @@ long vm_hypercall(struct vm *vm, const long *user, __u64 nr, __u64 a,
 
 	vm->value = box->value;
 	return box->answer;
+}
+
+static_assert(sizeof(struct vm_called) == GUEST_CALLED_SIZE,
+	      "the guest program and struct vm_called differ");
+
+void vm_batch(struct vm *vm, const long *user, __u64 list, __u64 nr)
+{
+	struct mailbox *box = vm_mailbox(vm);
+
+	if (!nr)
+		return;
+	box->times = nr;
+	box->list = list;
+	vm->hypercalls += nr;
+	vm_run(vm, user);
+	box->list = 0;
 }
 
 void vm_prepare(struct vm *vm, const struct vm_call *first,

@@ -7,17 +7,8 @@
 #include <stddef.h>
 #include <linux/types.h>
 
+#include "papr.h"
 #include "vfio.h"
-
-/* PAPR 14.5.4 */
-#define H_SUCCESS		0
-#define H_PARAMETER		(-4L)
-#define H_GET_TCE		0x1c
-#define H_PUT_TCE		0x20
-#define H_STUFF_TCE		0x138
-#define H_PUT_TCE_INDIRECT	0x13c
-#define TCE_READ		1UL
-#define TCE_WRITE		2UL
 
 /* Guest memory below this is the guest program's */
 #define VM_FREE			0x100000UL
@@ -52,11 +43,18 @@ struct vm {
 	long (*answer)(struct vm *vm, __u64 nr, __u64 *args);
 };
 
+/* Memory of this process, which nobody has touched yet; of no guest */
+void *new_memory(size_t size);
+
 /* A further piece of guest memory, in memslot @slot; returns it */
 __u8 *vm_add_memory(const struct vm *vm, __u32 slot, __u64 gpa, size_t size);
 __u8 *vm_add_memory_flags(const struct vm *vm, __u32 slot, __u64 gpa,
 			  size_t size, __u32 flags);
 void vm_delete_memory(const struct vm *vm, __u32 slot);
+
+/* The same of memory that is there, or to change the memslot's flags */
+void vm_set_memory(const struct vm *vm, __u32 slot, __u64 gpa, __u8 *mem,
+		   size_t size, __u32 flags);
 
 /* Skips the test when there is no KVM that runs POWER guests by hardware */
 void vm_create(struct vm *vm, size_t size);
@@ -86,6 +84,12 @@ int vm_group_add(const struct vm *vm, const struct vfio_dev *dev);
 int vm_group_del(const struct vm *vm, const struct vfio_dev *dev);
 int vm_bind(const struct vm *vm, const struct vfio_dev *dev, int tablefd);
 
+/* The same by file descriptors of any kind; and any attribute */
+int vm_add_fd(const struct vm *vm, __s32 fd);
+int vm_del_fd(const struct vm *vm, __s32 fd);
+int vm_bind_fds(const struct vm *vm, __s32 groupfd, __s32 tablefd);
+int vm_set_attr(const struct vm *vm, __u64 attr, const void *arg);
+
 /*
  * The guest does a hypercall and this returns its answer.  One that reaches user
  * space is counted and answered as *@user, or ends the test if that is NULL.
@@ -98,6 +102,19 @@ struct vm_call {
 	__u64 nr;
 	__u64 args[4];
 };
+
+/* The same with its answer and the first word returned */
+struct vm_called {
+	struct vm_call call;
+	__s64 answer;
+	__u64 value;
+};
+
+/*
+ * The guest does @nr hypercalls, which are at guest address @list and answered
+ * there; those that reach user space as vm_hypercall() says.
+ */
+void vm_batch(struct vm *vm, const long *user, __u64 list, __u64 nr);
 
 /* Have the guest do what vm_time() says, once KVM_RUN is called */
 void vm_prepare(struct vm *vm, const struct vm_call *first,

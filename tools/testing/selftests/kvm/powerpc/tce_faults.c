@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Every allocation fails once: that of what makes, binds, uses and releases LIOBNs,
+ * windows and memory.  Each step is done with its first allocation failing, then
+ * with its second one, and so on until none is left to fail, from the same
+ * beginning each time.  It may succeed nevertheless; or it fails cleanly, with
+ * nothing left behind.
+ *
+ * The kernel has to be built for that (CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC).
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <linux/kvm.h>
+
+#include "cases.h"
+
+#define MORE		0x400000UL	/* bytes of further memory */
+#define AT_MOST		200		/* allocations of a step */
+
+/* The border of two leaves of a table, and of two pages of a shadow */
+#define BORDER		(8192 * PAGE)
+
+/* What a step works on, besides the environment of the case */
+static __u8 *more;
+static const __u64 *shadow;
+
+/**
+ * struct step - what is done with failing allocations
+ * @name: what it is
+ * @begin: makes what it needs
+ * @run: does it: 0 or an answer of a hypercall, or -errno
+ * @end: checks what it has left, by what it said, and takes it all away
+ * @refusal: what it may say when it has not succeeded, besides 0
+ */
+struct step {
+	const char *name;
+	void (*begin)(struct env *env);
+	long (*run)(struct env *env);
+	void (*end)(struct env *env, long ret);
+	long refusal[2];
+};
+
+/* One round; true when an allocation has failed */
+static bool fail(struct env *env, const struct step *step, unsigned int nth)
+{
+	long locked, after, ret;
+	bool failed;
+
+	step->begin(env);
+	locked = locked_kib();
+	fail_nth(nth);
+	ret = step->run(env);
+	failed = fail_nth_is_over();
+	after = locked_kib();
+
+	if (ret && (!failed || (ret != step->refusal[0] &&
+				ret != step->refusal[1]))) {
+		ktap_say("  %s, allocation %u%s: %ld", step->name, nth,
+			 failed ? " fails" : "", ret);
+		env->failed = true;
+	}
+	if (ret && after != locked) {
+		ktap_say("  %s, allocation %u fails: %ld KiB locked, must be %ld",
+			 step->name, nth, after, locked);
+		env->failed = true;
+	}
+	step->end(env, ret);
+	return failed;
+}
+
+static void sweep(struct env *env, const struct step *step)
+{
+	unsigned int nth = 1;
+
+	while (nth < AT_MOST && fail(env, step, nth))
+		nth++;
+	ktap_say("  %s: %u allocations", step->name, nth - 1);
+	expect(env, nth < AT_MOST);
+}
+
+static void nothing(struct env *env)
+{
+	(void)env;
+}
+
+static void expect_released(struct env *env)
+{
+	expect(env, released(env));
+	vfio_register(&env->dev, env->vm.mem, env->vm.size);
+}
+
+/*
+ * LIOBNs
+ */
+
+static long try_liobn(struct env *env)
+{
+	struct kvm_create_spapr_tce_64 args = {
+		.liobn = LIOBN + 1, .page_shift = SHIFT, .size = 1 << 20,
+	};
+
+	env->tablefd = ioctl(env->vm.fd, KVM_CREATE_SPAPR_TCE_64, &args);
+	return env->tablefd < 0 ? -errno : 0;
+}
+
+/* A failure that had left it there would make the next one fail with EBUSY */
+static void close_liobn(struct env *env, long ret)
+{
+	if (!ret)
+		close(env->tablefd);
+}
+
+static void create_liobn(struct env *env)
+{
+	const struct step step = {
+		"KVM_CREATE_SPAPR_TCE_64", nothing, try_liobn, close_liobn,
+		{ -ENOMEM },
+	};
+
+	vm_create(&env->vm, 1 << 20);
+	sweep(env, &step);
+}
+
+static void map_shadow(struct env *env)
+{
+	ktap_need(!try_liobn(env), "KVM_CREATE_SPAPR_TCE_64");
+	shadow = mmap(NULL, MORE, PROT_READ, MAP_SHARED, env->tablefd, 0);
+	ktap_need(shadow != MAP_FAILED, "mapping a shadow");
+}
+
+/* A call that reads a time from there, which is 0 */
+static long fault_shadow(struct env *env)
+{
+	(void)env;
+	return nanosleep((const struct timespec *)shadow, NULL) ? -errno : 0;
+}
+
+static void unmap_shadow(struct env *env, long ret)
+{
+	(void)ret;
+	expect(env, !*shadow);
+	munmap((void *)shadow, MORE);
+	close(env->tablefd);
+}
+
+static void fault_of_a_shadow(struct env *env)
+{
+	const struct step step = {
+		"a fault in a shadow", map_shadow, fault_shadow, unmap_shadow,
+		{ -EFAULT },
+	};
+
+	vm_create(&env->vm, 1 << 20);
+	sweep(env, &step);
+}
+
+/*
+ * Groups
+ */
+
+static void open_liobn(struct env *env)
+{
+	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+}
+
+static long try_bind(struct env *env)
+{
+	return vm_bind(&env->vm, &env->dev, env->tablefd);
+}
+
+/* Not bound: hypercalls are answered, and the device reaches nothing */
+static void check_bound(struct env *env, long ret)
+{
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	if (ret) {
+		expect_released(env);
+	} else {
+		expect(env, unregister(env) == -EBUSY);
+		expect(env, put(env, 0, 0) == H_SUCCESS);
+	}
+	close(env->tablefd);
+}
+
+static void bind(struct env *env)
+{
+	const struct step step = {
+		"SET_SPAPR_TCE", open_liobn, try_bind, check_bound, { -ENOMEM },
+	};
+
+	prepare(env, SHIFT);
+	close(env->tablefd);
+	sweep(env, &step);
+}
+
+static void leave_group(struct env *env)
+{
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+}
+
+static long try_add(struct env *env)
+{
+	return vm_group_add(&env->vm, &env->dev);
+}
+
+static void check_added(struct env *env, long ret)
+{
+	if (ret)
+		expect(env, vm_group_add(&env->vm, &env->dev) == 0);
+	expect(env, vm_group_add(&env->vm, &env->dev) == -EEXIST);
+}
+
+static void add_group(struct env *env)
+{
+	const struct step step = {
+		"GROUP_ADD", leave_group, try_add, check_added, { -ENOMEM },
+	};
+
+	prepare(env, SHIFT);
+	sweep(env, &step);
+}
+
+/*
+ * Hypercalls and MAP_DMA, with nothing there yet of a table's lower levels and of
+ * the shadow
+ */
+
+static unsigned int levels;
+
+static void begin_fresh(struct env *env)
+{
+	__u64 start;
+
+	ktap_need(!vfio_add_window(&env->dev, SHIFT, WINDOW, levels, &start) &&
+		  !start, "making a window");
+	open_liobn(env);
+	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+}
+
+static void end_fresh(struct env *env)
+{
+	expect_released(env);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	close(env->tablefd);
+}
+
+static long try_put(struct env *env)
+{
+	return put(env, BORDER, DATA | RW);
+}
+
+static long try_list(struct env *env)
+{
+	return indirect(env, BORDER - 2 * PAGE, LIST, 4);
+}
+
+/* The list is not in registered memory, so it is copied */
+static long try_copied_list(struct env *env)
+{
+	return indirect(env, BORDER - 2 * PAGE, HOLE, 4);
+}
+
+static long try_stuff(struct env *env)
+{
+	return stuff(env, BORDER - 2 * PAGE, 0x5000, 4);
+}
+
+/* What was not done is not there, and what H_GET_TCE says is in force */
+static void check_mapped(struct env *env, long ret)
+{
+	unsigned int i, there = 0;
+
+	for (i = 0; i < 4; i++) {
+		__u64 tce = get(env, BORDER - 2 * PAGE + i * PAGE);
+
+		expect(env, !tce || tce == 0x5000 || (tce & RW) == RW);
+		there += (tce & RW) != 0;
+	}
+	expect(env, ret || get(env, BORDER));
+	if (there)
+		expect(env, unregister(env) == -EBUSY);
+	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
+	end_fresh(env);
+}
+
+static long try_map_dma(struct env *env)
+{
+	return vfio_map(&env->dev, BORDER - 0x10000, env->vm.mem + DATA, 0x20000);
+}
+
+static void check_map_dma(struct env *env, long ret)
+{
+	if (!ret) {
+		expect(env, unregister(env) == -EBUSY);
+		expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
+	}
+	end_fresh(env);
+}
+
+static void map_with_levels(struct env *env, unsigned int nr)
+{
+	static const struct step steps[] = {
+		{ "H_PUT_TCE", begin_fresh, try_put, check_mapped,
+		  { H_NOT_ENOUGH_RESOURCES, FROM_USER } },
+		{ "H_PUT_TCE_INDIRECT", begin_fresh, try_list, check_mapped,
+		  { H_NOT_ENOUGH_RESOURCES, FROM_USER } },
+		{ "H_PUT_TCE_INDIRECT, copied", begin_fresh, try_copied_list,
+		  check_mapped, { H_NOT_ENOUGH_RESOURCES, FROM_USER } },
+		{ "H_STUFF_TCE", begin_fresh, try_stuff, check_mapped,
+		  { H_NOT_ENOUGH_RESOURCES, FROM_USER } },
+		{ "MAP_DMA", begin_fresh, try_map_dma, check_map_dma, { -ENOMEM } },
+	};
+	unsigned int i;
+	__u64 start;
+
+	prepare(env, SHIFT);
+	close(env->tablefd);
+	fill_list(env, RW);
+	more = vm_add_memory(&env->vm, 1, HOLE, MORE);
+	memcpy(more, env->vm.mem + LIST, PAGE);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	levels = nr;
+	if (vfio_add_window(&env->dev, SHIFT, WINDOW, levels, &start) || start)
+		case_skip("no such table at bus address 0");
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	for (i = 0; i < ARRAY_SIZE(steps); i++)
+		sweep(env, &steps[i]);
+}
+
+static void map_in_a_table_of_one_level(struct env *env)
+{
+	map_with_levels(env, 1);
+}
+
+static void map_in_a_table_of_two_levels(struct env *env)
+{
+	map_with_levels(env, 2);
+}
+
+/*
+ * Windows and memory
+ */
+
+static long try_window(struct env *env)
+{
+	__u64 start;
+
+	return vfio_add_window(&env->dev, SHIFT, WINDOW, levels, &start);
+}
+
+static void remove_window(struct env *env, long ret)
+{
+	expect(env, vfio_remove_window(&env->dev, 0) == (ret ? -EINVAL : 0));
+}
+
+static void create_window(struct env *env)
+{
+	const struct step step = {
+		"TCE_CREATE", nothing, try_window, remove_window, { -ENOMEM },
+	};
+
+	prepare(env, SHIFT);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	for (levels = 1; levels <= 2; levels++) {
+		if (try_window(env))
+			continue;
+		expect(env, vfio_remove_window(&env->dev, 0) == 0);
+		sweep(env, &step);
+	}
+}
+
+/* Memory that nobody has touched */
+static void map_more(struct env *env)
+{
+	(void)env;
+	more = new_memory(MORE);
+}
+
+static long try_register(struct env *env)
+{
+	return vfio_try_register(&env->dev, more, MORE);
+}
+
+static void unregister_more(struct env *env, long ret)
+{
+	if (ret)
+		expect(env, vfio_unregister(&env->dev, more, MORE) == -ENOENT);
+	else
+		expect(env, released_range(env, more, MORE));
+	munmap(more, MORE);
+}
+
+static void register_memory(struct env *env)
+{
+	const struct step step = {
+		"REGISTER_MEMORY", map_more, try_register, unregister_more,
+		{ -ENOMEM, -EFAULT },
+	};
+
+	prepare(env, SHIFT);
+	sweep(env, &step);
+}
+
+/*
+ * Release: cannot fail
+ */
+
+static void begin_release(struct env *env)
+{
+	begin_fresh(env);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, put(env, LAST, DATA | RW) == H_SUCCESS);
+}
+
+static long try_remove(struct env *env)
+{
+	return vfio_remove_window(&env->dev, 0);
+}
+
+static void check_removed(struct env *env, long ret)
+{
+	(void)ret;
+	expect_released(env);
+	close(env->tablefd);
+}
+
+static long try_del(struct env *env)
+{
+	return vm_group_del(&env->vm, &env->dev);
+}
+
+/* The table is the group's: its entries stay */
+static void check_deleted(struct env *env, long ret)
+{
+	(void)ret;
+	expect(env, put(env, 0, 0) == H_SUCCESS);
+	expect(env, unregister(env) == -EBUSY);
+	expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
+	expect(env, vm_group_add(&env->vm, &env->dev) == 0);
+	end_fresh(env);
+}
+
+static long try_close(struct env *env)
+{
+	return close(env->tablefd) ? -errno : 0;
+}
+
+static void check_closed(struct env *env, long ret)
+{
+	(void)ret;
+	expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
+	expect_released(env);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+}
+
+static long try_unmap(struct env *env)
+{
+	return vfio_unmap(&env->dev, 0, WINDOW);
+}
+
+static long try_unregister(struct env *env)
+{
+	return vfio_unmap(&env->dev, 0, WINDOW) ? -EINVAL : unregister(env);
+}
+
+static void check_unregistered(struct env *env, long ret)
+{
+	expect(env, ret || unregister(env) == -ENOENT);
+	if (!ret)
+		vfio_register(&env->dev, env->vm.mem, env->vm.size);
+	end_fresh(env);
+}
+
+static void check_unmapped(struct env *env, long ret)
+{
+	(void)ret;
+	end_fresh(env);
+}
+
+static void release(struct env *env)
+{
+	static const struct step steps[] = {
+		{ "UNMAP_DMA", begin_release, try_unmap, check_unmapped, { 0 } },
+		{ "UNREGISTER_MEMORY", begin_release, try_unregister,
+		  check_unregistered, { 0 } },
+		{ "TCE_REMOVE", begin_release, try_remove, check_removed, { 0 } },
+		{ "close of a LIOBN", begin_release, try_close, check_closed, { 0 } },
+		{ "GROUP_DEL", begin_release, try_del, check_deleted, { 0 } },
+	};
+	unsigned int i;
+
+	prepare(env, SHIFT);
+	close(env->tablefd);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	levels = 1;
+	for (i = 0; i < ARRAY_SIZE(steps); i++)
+		sweep(env, &steps[i]);
+}
+
+static const struct test_case cases[] = {
+	CASE(create_liobn),
+	CASE(fault_of_a_shadow),
+	CASE(bind),
+	CASE(add_group),
+	CASE(map_in_a_table_of_one_level),
+	CASE(map_in_a_table_of_two_levels),
+	CASE(create_window),
+	CASE(register_memory),
+	CASE(release),
+};
+
+int main(void)
+{
+	return run_cases(cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A group whose container is of the first version (VFIO_SPAPR_TCE_IOMMU), which pins
+ * each page as it is mapped: no hypercall changes its table, the VMM does.
+ */
+#include <endian.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <linux/vfio.h>
+
+#include "cases.h"
+
+/* What the VMM keeps of the LIOBN, as H_GET_TCE reads it */
+static __u64 *shadow;
+
+/* Pages pinned for devices, in the whole host */
+static long pinned(void)
+{
+	long value, pins = 0;
+	char name[64];
+	FILE *f;
+
+	/* What a CPU counts is seen up to a second later */
+	sleep(3);
+	f = fopen("/proc/vmstat", "r");
+	ktap_need(f, "opening /proc/vmstat");
+	while (fscanf(f, "%63s %ld", name, &value) == 2) {
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			pins += value;
+		if (!strcmp(name, "nr_foll_pin_released"))
+			pins -= value;
+	}
+	fclose(f);
+	return pins;
+}
+
+static void begin_v1(struct env *env)
+{
+	vm_create(&env->vm, 16 << 20);
+	vfio_open_group_v1(&env->dev);
+	ktap_need(!ioctl(env->dev.container, VFIO_IOMMU_ENABLE),
+		  "VFIO_IOMMU_ENABLE");
+	/* The default window comes into being when it is used */
+	ktap_need(!vfio_map(&env->dev, 0, env->vm.mem + DATA, PAGE) &&
+		  !vfio_unmap(&env->dev, 0, PAGE), "using the window");
+	vfio_open_device(&env->dev);
+
+	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+	shadow = mmap(NULL, ENTRIES * 8, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      env->tablefd, 0);
+	ktap_need(shadow != MAP_FAILED, "mapping the LIOBN's entries");
+	ktap_need(!vm_group_add(&env->vm, &env->dev), "adding the group");
+	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+}
+
+/* True when the device writes to the page at bus address 0, and it is this one */
+static bool reaches(struct env *env, __u64 gpa)
+{
+	static __u8 mark;
+	__u8 *page = env->vm.mem + gpa;
+
+	memset(env->vm.mem + DATA + 0x10000, ++mark, PAGE);
+	if (vfio_map(&env->dev, PAGE, env->vm.mem + DATA + 0x10000, PAGE))
+		return false;
+	edu_read(&env->dev, PAGE, PAGE);
+	edu_write(&env->dev, 0, PAGE);
+	vfio_unmap(&env->dev, PAGE, PAGE);
+	return page[0] == mark && page[PAGE - 1] == mark;
+}
+
+static void hypercalls_change_nothing(struct env *env)
+{
+	begin_v1(env);
+	fill_list(env, RW);
+	expect(env, put(env, 0, DATA | RW) == FROM_USER);
+	expect(env, indirect(env, 0, LIST, 512) == FROM_USER);
+	expect(env, get(env, 0) == 0);
+	expect(env, !reaches(env, DATA));
+
+	ktap_need(!vfio_map(&env->dev, 0, env->vm.mem + DATA + PAGE, PAGE),
+		  "mapping");
+	expect(env, put(env, 0, DATA | RW) == FROM_USER);
+	expect(env, put(env, 0, 0) == FROM_USER);
+	expect(env, indirect(env, 0, LIST, 512) == FROM_USER);
+	expect(env, stuff(env, 0, 0, 512) == FROM_USER);
+	expect(env, reaches(env, DATA + PAGE));
+}
+
+/* What a VMM does when a hypercall reaches it */
+static long answer_by_ioctl(struct vm *vm, __u64 nr, __u64 *args)
+{
+	struct env *env = (struct env *)((char *)vm - offsetof(struct env, vm));
+	const __u64 *list = (__u64 *)(vm->mem + args[2]);
+	__u64 i, tce, bus, n = nr == H_PUT_TCE ? 1 : args[3];
+	int ret;
+
+	for (i = 0; i < n; i++) {
+		bus = args[1] + i * PAGE;
+		tce = nr == H_PUT_TCE_INDIRECT ? be64toh(list[i]) : args[2];
+		ret = tce & RW ? vfio_map(&env->dev, bus, vm->mem + (tce & ~RW), PAGE) :
+				 vfio_unmap(&env->dev, bus, PAGE);
+		if (ret)
+			return H_PARAMETER;
+		shadow[bus / PAGE] = tce;
+	}
+	return H_SUCCESS;
+}
+
+static void vmm_changes_what_the_guest_asks_for(struct env *env)
+{
+	long locked;
+
+	begin_v1(env);
+	env->vm.answer = answer_by_ioctl;
+	locked = locked_kib();
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, get(env, 0) == (DATA | RW));
+	expect(env, reaches(env, DATA));
+	expect(env, put(env, 0, 0) == H_SUCCESS);
+	expect(env, get(env, 0) == 0);
+	expect(env, !reaches(env, DATA));
+	expect(env, env->vm.user_exits == 2);
+
+	fill_list(env, RW);
+	expect(env, indirect(env, 0, LIST, 512) == H_SUCCESS);
+	expect(env, get(env, 511 * PAGE) == ((DATA + 511 * PAGE) | RW));
+	expect(env, stuff(env, 0, 0, 512) == H_SUCCESS);
+	expect(env, get(env, 511 * PAGE) == 0);
+	expect(env, env->vm.user_exits == 4);
+	expect(env, locked_kib() == locked);
+}
+
+/* The whole window is accounted for at once, whatever is mapped */
+static void all_is_given_back(struct env *env)
+{
+	long pins = pinned(), locked = locked_kib();
+
+	begin_v1(env);
+	ktap_say("  %ld KiB locked", locked_kib() - locked);
+	expect(env, locked_kib() >= locked + (long)(WINDOW / 1024));
+	env->vm.answer = answer_by_ioctl;
+	fill_list(env, RW);
+	expect(env, indirect(env, 0, LIST, 512) == H_SUCCESS);
+	expect(env, pinned() == pins + 512);
+
+	close(env->dev.device);
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	munmap(shadow, ENTRIES * 8);
+	close(env->tablefd);
+	expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
+	close(env->dev.container);
+	expect(env, locked_kib() == locked);
+	expect(env, pinned() == pins);
+}
+
+static const struct test_case cases[] = {
+	CASE(hypercalls_change_nothing),
+	CASE(vmm_changes_what_the_guest_asks_for),
+	CASE(all_is_given_back),
+};
+
+int main(void)
+{
+	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+}
