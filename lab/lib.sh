@@ -6,9 +6,11 @@ top=$(cd "$lab/.." && pwd)
 build=$top/build
 cache=$build/cache
 BASE=${BASE:-6.12}
-# The default base lives in build/linux, any other one beside it.
-linux=$build/linux
-[ "$BASE" = 6.12 ] || linux=$build/linux-$BASE
+# The default base lives in build/linux, any other one beside it, as what is made of it:
+# such directories' names end with this.
+other=
+[ "$BASE" = 6.12 ] || other=-$BASE
+linux=$build/linux$other
 
 say() { printf '%s\n' "$*" >&2; }
 
