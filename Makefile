@@ -6,7 +6,7 @@ export BASE FLAVOUR MACHINES
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-.PHONY: help setup tree refresh kernel kernel-base tests run demo check check-base tce bench lint series bisect apply check-all page clean
+.PHONY: help setup tree refresh kernel kernel-base tests run demo check check-base tce bench scale profile lint series bisect apply check-all page clean
 .DEFAULT_GOAL := help
 
 .DEFAULT:
@@ -50,6 +50,7 @@ check-all: setup ## the same, and what takes long: all of "run", modules, Debian
 	@lab/tce mutants
 	@lab/debian
 	@lab/modular
+	@lab/page powernv9
 	@lab/bisect
 
 tce: tree ## the TCE code in user space: model, sanitizers, threads, fuzzer
@@ -57,6 +58,12 @@ tce: tree ## the TCE code in user space: model, sanitizers, threads, fuzzer
 
 bench: setup ## what hypercalls cost: user space, base kernel, this tree
 	@lab/bench $(MACHINES)
+
+scale: setup ## whether virtual CPUs hinder each other, by the clock, with the noise
+	@lab/bench scale
+
+profile: setup ## instructions by function (MACHINES=powernv9 LOAD=0 WAY=tree)
+	@lab/profile $(firstword $(MACHINES) powernv9) $(or $(LOAD),0) $(or $(WAY),tree)
 
 page: setup ## try each command of the administrators' page
 	@lab/page $(firstword $(MACHINES) powernv9)
