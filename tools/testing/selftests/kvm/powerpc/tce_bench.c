@@ -385,7 +385,7 @@ int main(void)
 		nconfigs = ARRAY_SIZE(configs);
 	ktap_plan(nconfigs * (tree ? ARRAY_SIZE(ways) - 1 : 2));
 	vfio_find(&bench.dev[0], EDU_VENDOR, EDU_DEVICE);
-	tables = 1 + vfio_find_other(&bench.dev[1], &bench.dev[0], EDU_VENDOR,
+	tables = 1 + vfio_find_next(&bench.dev[1], &bench.dev[0], EDU_VENDOR,
 				     EDU_DEVICE);
 	if (only)
 		run_for_profiler(only, getenv("tce_way"));

@@ -260,7 +260,7 @@ static void tables_bound_crosswise(struct env *env)
 	struct vfio_dev other;
 	int second;
 
-	if (!vfio_find_other(&other, &env->dev, EDU_VENDOR, EDU_DEVICE))
+	if (!vfio_find_next(&other, &env->dev, EDU_VENDOR, EDU_DEVICE))
 		case_skip("there is no device in another group");
 	begin_hostile(env);
 	vfio_open_group(&other);

@@ -526,7 +526,7 @@ static void begin_game(struct game *g)
 		.size = MEMORY, .mem = env->vm.mem,
 	};
 	vfio_open_group(&env->dev);
-	g->tables = 1 + vfio_find_other(&g->other, &env->dev, EDU_VENDOR,
+	g->tables = 1 + vfio_find_next(&g->other, &env->dev, EDU_VENDOR,
 					EDU_DEVICE);
 	if (g->tables > 1)
 		vfio_open_group(&g->other);

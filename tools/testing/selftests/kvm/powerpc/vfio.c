@@ -100,9 +100,9 @@ static int vfio_group_of(const char *bdf)
 	return atoi(basename(link));
 }
 
-/* The first device of this kind, by address, in a group other than @other */
+/* The first device of this kind, or the first one after @last in another group */
 static bool vfio_search(struct vfio_dev *dev, unsigned int vendor,
-			unsigned int device, int other)
+			unsigned int device, const struct vfio_dev *last)
 {
 	struct dirent **entries;
 	int i, id, nr = scandir(PCI_DEVICES, &entries, NULL, alphasort);
@@ -118,8 +118,10 @@ static bool vfio_search(struct vfio_dev *dev, unsigned int vendor,
 		if (dev->bdf[0] || pci_id(bdf, "vendor") != vendor ||
 		    pci_id(bdf, "device") != device)
 			continue;
+		if (last && strcmp(bdf, last->bdf) <= 0)
+			continue;
 		id = vfio_group_of(bdf);
-		if (id < 0 || id == other)
+		if (id < 0 || (last && id == last->id))
 			continue;
 		snprintf(dev->bdf, sizeof(dev->bdf), "%.15s", bdf);
 		dev->id = id;
@@ -129,17 +131,17 @@ static bool vfio_search(struct vfio_dev *dev, unsigned int vendor,
 
 void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device)
 {
-	if (!vfio_search(dev, vendor, device, -1))
+	if (!vfio_search(dev, vendor, device, NULL))
 		ktap_skip("no PCI device %04x:%04x is in an IOMMU group", vendor,
 			  device);
 	vfio_need_spapr();
 	vfio_bind_driver(vendor, device);
 }
 
-bool vfio_find_other(struct vfio_dev *dev, const struct vfio_dev *first,
-		     unsigned int vendor, unsigned int device)
+bool vfio_find_next(struct vfio_dev *dev, const struct vfio_dev *last,
+		    unsigned int vendor, unsigned int device)
 {
-	return vfio_search(dev, vendor, device, first->id);
+	return vfio_search(dev, vendor, device, last);
 }
 
 void vfio_open_only_group(struct vfio_dev *dev)
@@ -278,26 +280,20 @@ void vfio_create_window(const struct vfio_dev *dev, unsigned int page_shift,
 		  (unsigned long long)start);
 }
 
-void vfio_open_device(struct vfio_dev *dev)
+static __u64 vfio_region(const struct vfio_dev *dev, __u32 index, const char *what)
 {
-	struct vfio_region_info info = {
-		.argsz = sizeof(info),
-		.index = VFIO_PCI_BAR0_REGION_INDEX,
-	};
-	__u64 config;
+	struct vfio_region_info info = { .argsz = sizeof(info), .index = index };
+
+	ktap_need(!ioctl(dev->device, VFIO_DEVICE_GET_REGION_INFO, &info),
+		  "VFIO_DEVICE_GET_REGION_INFO of %s", what);
+	return info.offset;
+}
+
+void vfio_enable_dma(const struct vfio_dev *dev)
+{
+	__u64 config = vfio_region(dev, VFIO_PCI_CONFIG_REGION_INDEX,
+				   "the configuration space");
 	__u16 command;
-
-	dev->device = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
-	ktap_need(dev->device >= 0, "VFIO_GROUP_GET_DEVICE_FD of %s", dev->bdf);
-
-	ktap_need(!ioctl(dev->device, VFIO_DEVICE_GET_REGION_INFO, &info),
-		  "VFIO_DEVICE_GET_REGION_INFO of BAR 0");
-	dev->bar0 = info.offset;
-
-	info.index = VFIO_PCI_CONFIG_REGION_INDEX;
-	ktap_need(!ioctl(dev->device, VFIO_DEVICE_GET_REGION_INFO, &info),
-		  "VFIO_DEVICE_GET_REGION_INFO of the configuration space");
-	config = info.offset;
 
 	ktap_need(pread(dev->device, &command, 2, config + PCI_COMMAND) == 2,
 		  "reading the PCI command register");
@@ -305,4 +301,12 @@ void vfio_open_device(struct vfio_dev *dev)
 			  PCI_COMMAND_MASTER);
 	ktap_need(pwrite(dev->device, &command, 2, config + PCI_COMMAND) == 2,
 		  "enabling DMA in the PCI command register");
+}
+
+void vfio_open_device(struct vfio_dev *dev)
+{
+	dev->device = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
+	ktap_need(dev->device >= 0, "VFIO_GROUP_GET_DEVICE_FD of %s", dev->bdf);
+	dev->bar0 = vfio_region(dev, VFIO_PCI_BAR0_REGION_INDEX, "BAR 0");
+	vfio_enable_dma(dev);
 }

@@ -28,9 +28,9 @@ struct vfio_dev {
 /* Skips the test when the machine has no such device or no VFIO */
 void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device);
 
-/* Another one, in another group; false when there is none */
-bool vfio_find_other(struct vfio_dev *dev, const struct vfio_dev *first,
-		     unsigned int vendor, unsigned int device);
+/* The next one by address, in another group; false when there is none */
+bool vfio_find_next(struct vfio_dev *dev, const struct vfio_dev *last,
+		    unsigned int vendor, unsigned int device);
 
 /* Take the device from its driver, if it has one, and give it to another */
 void vfio_give_to(const struct vfio_dev *dev, const char *driver);
@@ -60,5 +60,8 @@ int vfio_unmap(const struct vfio_dev *dev, __u64 bus, size_t size);
 
 /* Needs the window: the device may do DMA from here on */
 void vfio_open_device(struct vfio_dev *dev);
+
+/* The same again for a device that is open, and was reset */
+void vfio_enable_dma(const struct vfio_dev *dev);
 
 #endif /* SELFTEST_KVM_POWERPC_VFIO_H */

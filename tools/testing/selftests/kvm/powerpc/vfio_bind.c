@@ -206,7 +206,7 @@ static void one_table_of_two_groups(struct env *env)
 	struct vfio_dev other;
 	int err;
 
-	if (!vfio_find_other(&other, &env->dev, EDU_VENDOR, EDU_DEVICE))
+	if (!vfio_find_next(&other, &env->dev, EDU_VENDOR, EDU_DEVICE))
 		case_skip("there is no device in another group");
 	prepare(env, SHIFT);
 	vfio_open_only_group(&other);
@@ -239,6 +239,57 @@ static void one_table_of_two_groups(struct env *env)
 	edu_write(&other, 0x101000, PAGE);
 	expect(env, page[PAGE] == 0);
 	expect(env, vm_del_fd(&env->vm, other.group) == 0);
+}
+
+/* A further group with a table like the first one's, and the LIOBN bound to it */
+static void bind_further(struct env *env, struct vfio_dev *dev)
+{
+	vfio_open_group(dev);
+	vfio_register(dev, env->vm.mem, env->vm.size);
+	vfio_create_window(dev, SHIFT, WINDOW);
+	ktap_need(!vm_group_add(&env->vm, dev), "adding the group of %s", dev->bdf);
+	ktap_need(!vm_bind(&env->vm, dev, env->tablefd), "binding %s", dev->bdf);
+}
+
+/* The kernel changes four tables for a hypercall, and no more: user space may */
+static void more_tables_than_the_kernel_serves(struct env *env)
+{
+	struct vfio_dev more[4];
+	const struct vfio_dev *last = &env->dev;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(more); last = &more[i++])
+		if (!vfio_find_next(&more[i], last, EDU_VENDOR, EDU_DEVICE))
+			case_skip("there are fewer than five groups");
+	begin(env);
+	fill_list(env, RW);
+	for (i = 0; i < 3; i++)
+		bind_further(env, &more[i]);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+
+	bind_further(env, &more[3]);
+	expect(env, put(env, 0, (DATA + PAGE) | RW) == FROM_USER);
+	expect(env, put(env, 0, 0) == FROM_USER);
+	expect(env, indirect(env, 0, LIST, 2) == FROM_USER);
+	expect(env, stuff(env, 0, 0, 2) == FROM_USER);
+	expect(env, get(env, 0) == (DATA | RW));
+
+	/* The first table has the entry still, and the last one never had it */
+	expect(env, vm_group_del(&env->vm, &more[3]) == 0);
+	vfio_open_device(&env->dev);
+	memset(env->vm.mem + DATA, 0x5a, PAGE);
+	edu_read(&env->dev, 0, PAGE);
+	expect(env, put(env, PAGE, (DATA + PAGE) | RW) == H_SUCCESS);
+	edu_write(&env->dev, PAGE, PAGE);
+	expect(env, env->vm.mem[DATA + PAGE] == 0x5a);
+	vfio_open_device(&more[3]);
+	edu_write(&more[3], 0, PAGE);
+	expect(env, env->vm.mem[DATA] == 0x5a);
+	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
+	for (i = 0; i < ARRAY_SIZE(more); i++)
+		expect(env, vfio_unregister(&more[i], env->vm.mem,
+					    env->vm.size) == 0);
+	expect(env, released(env));
 }
 
 /* After GROUP_DEL hypercalls do not reach the table */
@@ -480,6 +531,7 @@ static const struct test_case cases[] = {
 	CASE(bound_twice_is_bound_once),
 	CASE(two_windows_of_a_group),
 	CASE(one_table_of_two_groups),
+	CASE(more_tables_than_the_kernel_serves),
 	CASE(released_group_is_left_alone),
 	CASE(closed_by_racing_threads),
 	CASE(released_by_racing_threads),

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <asm/eeh.h>
 #include <linux/capability.h>
 #include <linux/vfio.h>
 
@@ -184,6 +185,56 @@ static void eeh_ops(struct env *env)
 	expect(env, eeh(env, VFIO_EEH_PE_UNFREEZE_DMA, size, 0) == 0);
 	expect(env, eeh(env, VFIO_EEH_PE_GET_STATE, size, 0) ==
 	       VFIO_EEH_PE_STATE_NORMAL);
+}
+
+/*
+ * A device that is reset, as after an error, has its translations afterwards.  Which
+ * errors can be injected, and how it can be reset, is up to the firmware; a reset
+ * alone ends what an error brings about.
+ */
+static void try_reset(struct env *env, __u32 how)
+{
+	struct vfio_eeh_pe_op inject = {
+		.argsz = sizeof(inject), .op = VFIO_EEH_PE_INJECT_ERR,
+		.err = { .type = EEH_ERR_TYPE_32, .func = EEH_ERR_FUNC_LD_MEM_ADDR },
+	};
+	__u8 *page = env->vm.mem + DATA;
+	long ret;
+
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	ret = request(env, VFIO_EEH_PE_OP, &inject);
+	ktap_say("  an error is injected: %ld", ret);
+	expect(env, ret == 0 || ret == -EIO);
+	ret = eeh(env, how, EEH_SIZE, 0);
+	ktap_say("  reset %u: %ld", how, ret);
+	expect(env, ret == 0 || (how != VFIO_EEH_PE_RESET_HOT && ret == -EIO));
+	/* In the midst of it, too */
+	expect(env, put(env, PAGE, (DATA + PAGE) | RW) == H_SUCCESS);
+	expect(env, eeh(env, VFIO_EEH_PE_RESET_DEACTIVATE, EEH_SIZE, 0) == 0);
+	expect(env, eeh(env, VFIO_EEH_PE_CONFIGURE, EEH_SIZE, 0) == 0);
+	expect(env, eeh(env, VFIO_EEH_PE_GET_STATE, EEH_SIZE, 0) ==
+	       VFIO_EEH_PE_STATE_NORMAL);
+
+	vfio_enable_dma(&env->dev);
+	memset(page, how, PAGE);
+	edu_read(&env->dev, 0, PAGE);
+	edu_write(&env->dev, PAGE, PAGE);
+	expect(env, page[PAGE] == how);
+	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
+	page[PAGE] = 0;
+	edu_write(&env->dev, PAGE, PAGE);
+	expect(env, page[PAGE] == 0);
+}
+
+static void eeh_resets(struct env *env)
+{
+	begin(env);
+	vfio_open_device(&env->dev);
+	if (eeh(env, VFIO_EEH_PE_ENABLE, EEH_SIZE, 0))
+		case_skip("no EEH for this device");
+	try_reset(env, VFIO_EEH_PE_RESET_HOT);
+	try_reset(env, VFIO_EEH_PE_RESET_FUNDAMENTAL);
+	expect(env, released(env));
 }
 
 /*
@@ -708,6 +759,7 @@ static const struct test_case cases[] = {
 	CASE(sizes_and_flags),
 	CASE(info),
 	CASE(eeh_ops),
+	CASE(eeh_resets),
 	CASE(map_edges),
 	CASE(unmap_edges),
 	CASE(memory_edges),
