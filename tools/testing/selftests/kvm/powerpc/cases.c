@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "cases.h"
@@ -296,6 +298,8 @@ static int run_case(const struct test_case *test, struct env *env)
 
 	pid = fork();
 	if (!pid) {
+		/* Who is tired of waiting ends the parent; the device is the next one's */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		alarm(120);
 		test->run(env);
 		fflush(stdout);

@@ -18,6 +18,9 @@
 #define ENTRIES		(CPUS * SHARE)
 #define RACES		1000
 
+/* Where the guest has memory for as many pages, in a memslot of its own */
+#define MEMORY		0x10000000UL
+
 /* To the VMM: compare the table that it has mapped */
 #define SYNC_COMPARE	1
 
@@ -27,14 +30,13 @@ static uint32_t arrived;
 static struct vm_tce {
 	struct kvm_vm *vm;
 	uint64_t *table;
-	uint64_t memory;
 	uint32_t compared;
 	uint32_t unknown;
 } state;
 
-static uint64_t tce(uint64_t memory, unsigned int entry)
+static uint64_t tce(unsigned int entry)
 {
-	return (memory + ((uint64_t)entry << TCE_SHIFT)) | TCE_READ | TCE_WRITE;
+	return (MEMORY + ((uint64_t)entry << TCE_SHIFT)) | TCE_READ | TCE_WRITE;
 }
 
 static int64_t put(uint64_t liobn, unsigned int entry, uint64_t value)
@@ -59,36 +61,36 @@ static void meet(unsigned int times)
 		cpu_relax();
 }
 
-static void guest_refusals(uint64_t memory)
+static void guest_refusals(void)
 {
-	GUEST_ASSERT_EQ(put(LIOBN, ENTRIES, tce(memory, 0)), H_PARAMETER);
+	GUEST_ASSERT_EQ(put(LIOBN, ENTRIES, tce(0)), H_PARAMETER);
 	GUEST_ASSERT_EQ(hcall(H_GET_TCE, NULL, LIOBN, ENTRIES << TCE_SHIFT, 0, 0),
 			H_PARAMETER);
 	GUEST_ASSERT_EQ(hcall(H_STUFF_TCE, NULL, LIOBN,
 			      (ENTRIES - 1) << TCE_SHIFT, 0, 2), H_PARAMETER);
 	/* The VMM's answer */
-	GUEST_ASSERT_EQ(put(LIOBN_UNKNOWN, 0, tce(memory, 0)), H_PARAMETER);
+	GUEST_ASSERT_EQ(put(LIOBN_UNKNOWN, 0, tce(0)), H_PARAMETER);
 }
 
-static void guest_code(uint64_t memory)
+static void guest_code(void)
 {
 	unsigned int id = guest_get_vcpuid(), first = id * SHARE, i;
 	uint64_t value;
 
 	for (i = first; i < first + SHARE; i++)
-		GUEST_ASSERT_EQ(put(LIOBN, i, tce(memory, i)), H_SUCCESS);
+		GUEST_ASSERT_EQ(put(LIOBN, i, tce(i)), H_SUCCESS);
 	meet(1);
 	for (i = 0; i < ENTRIES; i++)
-		GUEST_ASSERT_EQ(get(i), tce(memory, i));
+		GUEST_ASSERT_EQ(get(i), tce(i));
 	GUEST_SYNC(SYNC_COMPARE);
-	guest_refusals(memory);
+	guest_refusals();
 	meet(2);
 
 	/* Both at once: an entry is what one of them put */
 	for (i = 0; i < RACES; i++) {
-		GUEST_ASSERT_EQ(put(LIOBN, 0, tce(memory, id)), H_SUCCESS);
+		GUEST_ASSERT_EQ(put(LIOBN, 0, tce(id)), H_SUCCESS);
 		value = get(0);
-		GUEST_ASSERT(value == tce(memory, 0) || value == tce(memory, 1));
+		GUEST_ASSERT(value == tce(0) || value == tce(1));
 	}
 	meet(3);
 
@@ -104,7 +106,7 @@ static void compare(void)
 	unsigned int i;
 
 	for (i = 0; i < ENTRIES; i++)
-		TEST_ASSERT_EQ(state.table[i], tce(state.memory, i));
+		TEST_ASSERT_EQ(state.table[i], tce(i));
 	__atomic_add_fetch(&state.compared, 1, __ATOMIC_RELAXED);
 }
 
@@ -182,15 +184,13 @@ int main(void)
 	enable_hypercall(H_GET_TCE);
 	enable_hypercall(H_STUFF_TCE);
 	window = create_window();
-	state.memory = vm_phy_pages_alloc(state.vm,
-					  vm_calc_num_guest_pages(state.vm->mode,
-								  ENTRIES << TCE_SHIFT),
-					  0, 0);
+	vm_userspace_mem_region_add(state.vm, VM_MEM_SRC_ANONYMOUS, MEMORY, 1,
+				    vm_calc_num_guest_pages(state.vm->mode,
+							    ENTRIES << TCE_SHIFT),
+				    0);
 
-	for (i = 0; i < CPUS; i++) {
-		vcpu_args_set(vcpus[i], 1, state.memory);
+	for (i = 0; i < CPUS; i++)
 		pthread_create(&threads[i], NULL, run_vcpu, vcpus[i]);
-	}
 	for (i = 0; i < CPUS; i++)
 		pthread_join(threads[i], NULL);
 

@@ -14,10 +14,12 @@
 #include "kvm_util.h"
 #include "processor.h"
 
-/* log2 of bytes; an entry has 16 of them, and a group eight entries */
-#define HPT_ORDER		22
+/* log2 of bytes; enough for some gigabytes in the pages that the guest has */
+#define HPT_ORDER_4K		24
+#define HPT_ORDER_64K		22
+/* An entry has 16 bytes, and a group eight entries */
 #define GROUP_SIZE		8
-#define HPT_GROUPS		(1ULL << (HPT_ORDER - 7))
+#define GROUP_ORDER		7
 /* In the last one KVM has what the guest sees with translation off */
 #define GROUP_FREE		7
 
@@ -44,6 +46,16 @@ struct hpt_write {
 	uint64_t second;
 };
 
+static __u32 hpt_order(const struct kvm_vm *vm)
+{
+	return vm->page_size > MIN_PAGE_SIZE ? HPT_ORDER_64K : HPT_ORDER_4K;
+}
+
+static uint64_t hpt_groups(const struct kvm_vm *vm)
+{
+	return 1ULL << (hpt_order(vm) - GROUP_ORDER);
+}
+
 /* How KVM encodes pages of the guest's size, in segments with this base size */
 static bool find_page_size(struct kvm_vm *vm,
 			   const struct kvm_ppc_smmu_info *info)
@@ -67,7 +79,7 @@ static bool find_page_size(struct kvm_vm *vm,
 void powerpc_hpt_alloc(struct kvm_vm *vm)
 {
 	struct kvm_ppc_smmu_info info;
-	__u32 order = HPT_ORDER;
+	__u32 order = hpt_order(vm);
 	unsigned int pages;
 
 	vm_ioctl(vm, KVM_PPC_GET_SMMU_INFO, &info);
@@ -77,7 +89,7 @@ void powerpc_hpt_alloc(struct kvm_vm *vm)
 		       vm->page_size);
 
 	vm_ioctl(vm, KVM_PPC_ALLOCATE_HTAB, &order);
-	pages = vm_calc_num_guest_pages(vm->mode, HPT_GROUPS);
+	pages = vm_calc_num_guest_pages(vm->mode, hpt_groups(vm));
 	vm->arch.hpt_used = vm_phy_pages_alloc(vm, pages,
 					       KVM_GUEST_PAGE_TABLE_MIN_PADDR,
 					       vm->memslots[MEM_REGION_PT]);
@@ -109,13 +121,13 @@ void powerpc_hpt_map(struct kvm_vm *vm, uint64_t vaddr, uint64_t paddr)
 {
 	uint64_t hash = SEGMENT_VSID ^ (SEGMENT_VSID << 25) ^
 			(vaddr >> vm->page_shift);
-	uint64_t group = hash & (HPT_GROUPS - 1);
+	uint64_t mask = hpt_groups(vm) - 1, group = hash & mask;
 	uint8_t *used = addr_gpa2hva(vm, vm->arch.hpt_used);
 	uint64_t first = SEGMENT_1T | SEGMENT_VSID << HPTE_VSID_SHIFT |
 			 vaddr >> 23 << 7 | HPTE_VALID;
 
 	if (used[group] == GROUP_FREE) {
-		group ^= HPT_GROUPS - 1;
+		group ^= mask;
 		first |= HPTE_SECONDARY;
 	}
 	TEST_ASSERT(used[group] < GROUP_FREE,
