@@ -300,7 +300,7 @@ static int run_case(const struct test_case *test, struct env *env)
 	if (!pid) {
 		/* Who is tired of waiting ends the parent; the device is the next one's */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		alarm(120);
+		alarm(setting("case_timeout", CASE_TIMEOUT));
 		test->run(env);
 		fflush(stdout);
 		_exit(env->failed);
@@ -316,6 +316,13 @@ static int run_case(const struct test_case *test, struct env *env)
 		close(log);
 	}
 	return status;
+}
+
+__u64 setting(const char *name, __u64 otherwise)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoull(text, NULL, 0) : otherwise;
 }
 
 /* A run of one case alone, by the kernel's command line: lab_case=NAME */

@@ -77,6 +77,14 @@ int run_cases_on_tiers(const struct test_case *cases, unsigned int nr);
 /* The kernel's switch of the tiers */
 #define TIERS	"/sys/module/kvm_hv/parameters/tce_tiers"
 
+/*
+ * A number that the environment has, or the kernel's command line.  So may the time
+ * that a case is given, in seconds (case_timeout), for slow kernels.
+ */
+__u64 setting(const char *name, __u64 otherwise);
+
+#define CASE_TIMEOUT	120
+
 /* Which tiers serve VMs created from now on; false when the kernel has none */
 bool choose_tiers(const char *mask);
 

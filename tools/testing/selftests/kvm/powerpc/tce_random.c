@@ -87,13 +87,6 @@ static __u64 one_of(struct game *g, const __u64 *list, size_t nr)
 	return list[below(g, nr)];
 }
 
-static __u64 setting(const char *name, __u64 otherwise)
-{
-	const char *text = getenv(name);
-
-	return text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 /*
  * The generator
  */
@@ -555,7 +548,7 @@ static void random_hypercalls(struct env *env)
 	g.state = (g.seed + 1) * 0x9e3779b97f4a7c15UL;
 	ktap_say("  tce_seed=%llu tce_calls=%lu", g.seed, calls);
 	/* Longer than what is usual for a case, when so many were asked for */
-	alarm(120 + calls / 500);
+	alarm(CASE_TIMEOUT + calls / 500);
 	begin_game(&g);
 	for (round = 0; g.calls < calls; round++) {
 		begin_round(&g, round);
