@@ -128,6 +128,15 @@ void begin(struct env *env)
 	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
 }
 
+void bind_further(struct env *env, struct vfio_dev *dev)
+{
+	vfio_open_group(dev);
+	vfio_register(dev, env->vm.mem, env->vm.size);
+	vfio_create_window(dev, SHIFT, WINDOW);
+	ktap_need(!vm_group_add(&env->vm, dev), "adding the group of %s", dev->bdf);
+	ktap_need(!vm_bind(&env->vm, dev, env->tablefd), "binding %s", dev->bdf);
+}
+
 void begin_on_tiers(struct env *env, const char *mask)
 {
 	if (!choose_tiers(mask))

@@ -105,6 +105,12 @@ void prepare_vm(struct env *env, size_t memory);
 void prepare(struct env *env, unsigned int liobn_shift);
 void begin(struct env *env);
 
+/*
+ * A further group: in a container of its own, which has the guest's memory, and with
+ * a window as the first one's, which the LIOBN is bound to
+ */
+void bind_further(struct env *env, struct vfio_dev *dev);
+
 /* begin() with a table of two levels, or with a virtual machine on these tiers */
 void begin_two_levels(struct env *env);
 void begin_on_tiers(struct env *env, const char *mask);

@@ -72,6 +72,12 @@ void edu_write(const struct vfio_dev *dev, __u64 bus, __u32 len)
 	edu_dma(dev, EDU_BUFFER, bus, len, EDU_CMD_TO_RAM);
 }
 
+void edu_copy(const struct vfio_dev *dev, __u64 from, __u64 to, __u32 len)
+{
+	edu_read(dev, from, len);
+	edu_write(dev, to, len);
+}
+
 void edu_mark(const struct vfio_dev *dev, __u32 value)
 {
 	edu_set(dev, EDU_LIVENESS, value);

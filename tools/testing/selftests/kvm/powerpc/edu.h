@@ -17,6 +17,9 @@ void edu_read(const struct vfio_dev *dev, __u64 bus, __u32 len);
 /* The device writes @len bytes of its buffer to bus address @bus */
 void edu_write(const struct vfio_dev *dev, __u64 bus, __u32 len);
 
+/* The one after the other: from bus address @from to @to */
+void edu_copy(const struct vfio_dev *dev, __u64 from, __u64 to, __u32 len);
+
 /* Does nothing but show in a trace of what is written to devices */
 void edu_mark(const struct vfio_dev *dev, __u32 value);
 

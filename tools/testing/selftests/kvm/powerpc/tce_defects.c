@@ -118,8 +118,11 @@ static void d4_list_without_permissions(struct env *env)
 	expect(env, released(env));
 }
 
-/* A page of 128K is 32 entries of the table; half of it may be installed */
-static void d5_guest_page_half_registered(struct env *env)
+/*
+ * A page of the guest's is 128K, which is 32 entries of the table, and one at HOLE is
+ * registered by half; returns its memory
+ */
+static __u8 *begin_half_registered(struct env *env)
 {
 	__u8 *more;
 
@@ -127,6 +130,13 @@ static void d5_guest_page_half_registered(struct env *env)
 	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
 	more = vm_add_memory(&env->vm, 1, HOLE, 1 << 20);
 	vfio_register(&env->dev, more, 0x10000);
+	return more;
+}
+
+/* Half of the page may be installed */
+static void d5_guest_page_half_registered(struct env *env)
+{
+	__u8 *more = begin_half_registered(env);
 
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, put(env, 0x20000, HOLE | RW) == FROM_USER);
@@ -429,26 +439,18 @@ static void p1_liobn_closed_while_it_is_bound(struct env *env)
 	expect(env, released(env));
 }
 
-/*
- * An entry of the guest's is 32 of the table; what was cleared for one that had
- * failed, was the table's of the same number.
- */
+/* What was cleared for an entry that had failed, was the table's of that number */
 static void p2_indices_of_guest_and_table_mixed(struct env *env)
 {
-	__u8 *more, *mem;
+	__u8 *mem;
 
-	prepare(env, 17);
+	begin_half_registered(env);
 	vfio_open_device(&env->dev);
-	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
 	mem = env->vm.mem + DATA;
-	more = vm_add_memory(&env->vm, 1, HOLE, 1 << 20);
-	vfio_register(&env->dev, more, 0x10000);
-
 	memset(mem + 5 * PAGE, 0x55, PAGE);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, put(env, 5 << 17, HOLE | RW) == FROM_USER);
-	edu_read(&env->dev, 5 * PAGE, PAGE);
-	edu_write(&env->dev, 8 * PAGE, PAGE);
+	edu_copy(&env->dev, 5 * PAGE, 8 * PAGE, PAGE);
 	expect(env, mem[8 * PAGE] == 0x55);
 	expect(env, stuff(env, 0, 0, WINDOW >> 17) == H_SUCCESS);
 	expect(env, released(env));

@@ -82,8 +82,7 @@ static void use_pages(struct vm *vm, const struct vfio_dev *dev)
 	fill(source, "written by the guest ");
 	memset(target, 0, EDU_PAGE);
 
-	edu_read(dev, BUS_SOURCE, EDU_PAGE);
-	edu_write(dev, BUS_TARGET, EDU_PAGE);
+	edu_copy(dev, BUS_SOURCE, BUS_TARGET, EDU_PAGE);
 	ktap_ok(!memcmp(source, target, EDU_PAGE),
 		"the device reads one page and writes the other");
 	ktap_say("  read %d bytes at bus address 0x%lx, wrote them to 0x%lx",
@@ -139,8 +138,7 @@ static void read_is_refused(struct vm *vm, const struct vfio_dev *dev)
 	ktap_need(!put_tce(vm, BUS_PROBE, PAGE_PROBE | TCE_READ | TCE_WRITE),
 		  "mapping a third page");
 
-	edu_read(dev, BUS_SOURCE, EDU_PAGE);
-	edu_write(dev, BUS_PROBE, EDU_PAGE);
+	edu_copy(dev, BUS_SOURCE, BUS_PROBE, EDU_PAGE);
 	for (i = 0; i + 8 <= EDU_PAGE; i += 8)
 		leaked += !memcmp(source + i, probe + i, 8);
 	refused = !leaked && probe[0] != 0xaa;

@@ -101,8 +101,7 @@ static void expect_usable(struct env *env)
 	memset(page, 0x3c, PAGE);
 	expect(env, put(env, 0x100000, DATA | TCE_READ) == H_SUCCESS);
 	expect(env, put(env, 0x101000, (DATA + PAGE) | RW) == H_SUCCESS);
-	edu_read(&env->dev, 0x100000, PAGE);
-	edu_write(&env->dev, 0x101000, PAGE);
+	edu_copy(&env->dev, 0x100000, 0x101000, PAGE);
 	expect(env, !memcmp(page, page + PAGE, PAGE));
 	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
 	expect(env, released(env));
@@ -263,12 +262,8 @@ static void tables_bound_crosswise(struct env *env)
 	if (!vfio_find_next(&other, &env->dev, EDU_VENDOR, EDU_DEVICE))
 		case_skip("there is no device in another group");
 	begin_hostile(env);
-	vfio_open_group(&other);
-	vfio_register(&other, env->vm.mem, env->vm.size);
-	vfio_create_window(&other, SHIFT, WINDOW);
-	expect(env, vm_group_add(&env->vm, &other) == 0);
+	bind_further(env, &other);
 	second = vm_create_liobn(&env->vm, LIOBN + 1, SHIFT, ENTRIES);
-	expect(env, !vm_bind(&env->vm, &other, env->tablefd));
 	expect(env, !vm_bind(&env->vm, &other, second));
 	expect(env, !vm_bind(&env->vm, &env->dev, second));
 	start(env, cpus);

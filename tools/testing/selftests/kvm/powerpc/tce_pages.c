@@ -83,13 +83,6 @@ static __u8 *large_memory(struct env *env, unsigned int max, size_t size,
 	return NULL;
 }
 
-/* The device writes what it reads through the window back into it */
-static void copy(struct env *env, __u64 from, __u64 to)
-{
-	edu_read(&env->dev, from, PAGE);
-	edu_write(&env->dev, to, PAGE);
-}
-
 /* A window of 16M pages on a table of smaller ones: edges, answers and DMA */
 static void split_16m(struct env *env, unsigned int shift)
 {
@@ -117,7 +110,7 @@ static void split_16m(struct env *env, unsigned int shift)
 	expect(env, unregister(env) == -EBUSY);
 
 	memset(mem + big + 0x345000, 0x55, PAGE);
-	copy(env, at + 0x345000, at + big - PAGE);
+	edu_copy(&env->dev, at + 0x345000, at + big - PAGE, PAGE);
 	expect(env, mem[2 * big - PAGE] == 0x55 && mem[2 * big - 1] == 0x55);
 
 	set_list(env, 0, big | RW);
@@ -126,7 +119,7 @@ static void split_16m(struct env *env, unsigned int shift)
 	expect(env, indirect(env, at, LIST, 3) == FROM_USER);
 	expect(env, get(env, at + big) == (2 * big | RW));
 	expect(env, get(env, at + 2 * big) == 0);
-	copy(env, at + 0x345000, at + big + 0x7000);
+	edu_copy(&env->dev, at + 0x345000, at + big + 0x7000, PAGE);
 	expect(env, mem[2 * big + 0x7000] == 0x55);
 
 	expect(env, stuff(env, at, 0, WINDOW / big) == H_SUCCESS);
@@ -218,9 +211,9 @@ static void lead_to_large(struct env *env, __u64 at, unsigned long big,
 	expect(env, put(env, at, (HOLE + last) | RW) == H_SUCCESS);
 	expect(env, get(env, at) == ((HOLE + last) | RW));
 	memset(mem + last + 0x345000, 0x77, PAGE);
-	copy(env, at + 0x345000, at + 0x1000);
+	edu_copy(&env->dev, at + 0x345000, at + 0x1000, PAGE);
 	expect(env, mem[last + 0x1000] == 0x77 && mem[last + 0x1fff] == 0x77);
-	copy(env, at + 0x345000, at + big - PAGE);
+	edu_copy(&env->dev, at + 0x345000, at + big - PAGE, PAGE);
 	expect(env, mem[size - PAGE] == 0x77 && mem[size - 1] == 0x77);
 
 	set_list(env, 0, HOLE | RW);

@@ -362,15 +362,13 @@ static void try_entry(struct game *g, const struct vfio_dev *dev, __u64 entry,
 	memset(marks, 0x11, SAMPLE);
 	memset(scratch, 0x11, SAMPLE);
 	memset(page, 0x22, SAMPLE);
-	edu_read(dev, SCRATCH_BUS, SAMPLE);
-	edu_write(dev, entry << SHIFT, SAMPLE);
+	edu_copy(dev, SCRATCH_BUS, entry << SHIFT, SAMPLE);
 	right = !memcmp(page, marks, SAMPLE) == !!(tce & TCE_WRITE);
 
 	memset(page, 0x33, SAMPLE);
 	memset(scratch, 0x44, SAMPLE);
 	memset(marks, 0x33, SAMPLE);
-	edu_read(dev, entry << SHIFT, SAMPLE);
-	edu_write(dev, SCRATCH_BUS, SAMPLE);
+	edu_copy(dev, entry << SHIFT, SCRATCH_BUS, SAMPLE);
 	/* On bare metal, who may write may read */
 	if (!tce || tce & TCE_READ)
 		right = right && !memcmp(scratch, marks, SAMPLE) == !!tce;

@@ -66,8 +66,7 @@ static bool reaches(struct env *env, __u64 gpa)
 	memset(env->vm.mem + DATA + 0x10000, ++mark, PAGE);
 	if (vfio_map(&env->dev, PAGE, env->vm.mem + DATA + 0x10000, PAGE))
 		return false;
-	edu_read(&env->dev, PAGE, PAGE);
-	edu_write(&env->dev, 0, PAGE);
+	edu_copy(&env->dev, PAGE, 0, PAGE);
 	vfio_unmap(&env->dev, PAGE, PAGE);
 	return page[0] == mark && page[PAGE - 1] == mark;
 }

@@ -217,8 +217,7 @@ static void try_reset(struct env *env, __u32 how)
 
 	vfio_enable_dma(&env->dev);
 	memset(page, how, PAGE);
-	edu_read(&env->dev, 0, PAGE);
-	edu_write(&env->dev, PAGE, PAGE);
+	edu_copy(&env->dev, 0, PAGE, PAGE);
 	expect(env, page[PAGE] == how);
 	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
 	page[PAGE] = 0;
@@ -695,8 +694,7 @@ static void any_two_threads(struct env *env)
 	vfio_open_device(&env->dev);
 	memset(env->vm.mem + DATA, 0x5a, PAGE);
 	expect(env, vfio_map(&env->dev, 0, env->vm.mem + DATA, 2 * PAGE) == 0);
-	edu_read(&env->dev, 0, PAGE);
-	edu_write(&env->dev, PAGE, PAGE);
+	edu_copy(&env->dev, 0, PAGE, PAGE);
 	expect(env, !memcmp(env->vm.mem + DATA, env->vm.mem + DATA + PAGE, PAGE));
 	expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
 	expect(env, released_range(env, env->vm.mem, 8 << 20));
