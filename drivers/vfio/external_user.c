@@ -24,7 +24,11 @@
  * detaches the container, cannot run; and it makes UNSET_CONTAINER fail with
  * -EBUSY.  A container keeps its IOMMU driver as long as it has a group, so
  * the driver stays as well.  Pins are counted per group, not per user: two
- * users may pin the same file, the group is free when both have let go.
+ * users may pin the same file, the group is free when both have let go.  A user
+ * that lets go too often takes another one's pin, and the group may leave its
+ * container too early.  What external users program goes with the container, and
+ * they hold references on it: this costs the other one its device, and reaches
+ * nobody's memory.
  *
  * What ends a pin early.  When the last device of the group is unbound from
  * its VFIO driver, vfio_device_remove_group() detaches the container so that
@@ -33,6 +37,9 @@
  * then on the pin holds the file and nothing else.  A vfio_group that has lost
  * its iommu_group never gets another one, which makes this state final: the id
  * cannot be asked any more, "add" fails, and "del" still ends each pin once.
+ * When the devices come back they get a new vfio_group, with files and pins of
+ * its own, even if the iommu_group is the same.  The file keeps the old one, with
+ * its count, until the last pin has ended.
  *
  * Locking.  external_users is raised under group_lock, together with the
  * checks, so that it cannot race with SET_CONTAINER, UNSET_CONTAINER or the

@@ -13,6 +13,7 @@
  */
 #include <kunit/test.h>
 #include <linux/anon_inodes.h>
+#include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/fdtable.h>
 #include <linux/file.h>
@@ -32,6 +33,12 @@
 
 /* What VFIO_SET_IOMMU is asked for; no other backend knows it. */
 #define EU_IOMMU	0x4555
+
+/* An ioctl of the backend that is in it until it is told to leave. */
+#define EU_STAY		_IO(VFIO_TYPE, VFIO_BASE + 0x45)
+
+/* What does not wait for such an ioctl is over by then, on any machine. */
+#define EU_PATIENCE	(20 * HZ)
 
 /* How long to race. */
 #define EU_RACE_TIME	(2 * HZ)
@@ -193,6 +200,9 @@ static struct platform_driver eu_driver = {
  */
 static atomic_t eu_backend_opened;
 static atomic_t eu_backend_groups;
+static DECLARE_COMPLETION(eu_backend_entered);
+static DECLARE_COMPLETION(eu_backend_leave);
+static bool eu_backend_stays;
 
 static void *eu_backend_open(unsigned long arg)
 {
@@ -205,9 +215,15 @@ static void eu_backend_release(void *iommu_data)
 	atomic_dec(&eu_backend_opened);
 }
 
+/* EU_STAY returns how many containers the backend works for as it leaves. */
 static long eu_backend_ioctl(void *iommu_data, unsigned int cmd,
 			     unsigned long arg)
 {
+	if (cmd == EU_STAY) {
+		complete(&eu_backend_entered);
+		wait_for_completion(&eu_backend_leave);
+		return atomic_read(&eu_backend_opened);
+	}
 	return cmd == VFIO_CHECK_EXTENSION && arg == EU_IOMMU;
 }
 
@@ -220,6 +236,10 @@ static int eu_backend_attach(void *iommu_data, struct iommu_group *group,
 
 static void eu_backend_detach(void *iommu_data, struct iommu_group *group)
 {
+	if (eu_backend_stays) {
+		complete(&eu_backend_entered);
+		wait_for_completion(&eu_backend_leave);
+	}
 	atomic_dec(&eu_backend_groups);
 }
 
@@ -736,6 +756,200 @@ static void eu_rebind_while_pinned(struct kunit *test)
 }
 
 /*
+ * Groups that leave their container while an ioctl of it is in the backend, as
+ * it would be when its argument lies on a page that user space does not hand out
+ */
+struct eu_thread {
+	struct eu_user *u;
+	long (*run)(struct eu_user *u);
+	long ret;
+	struct completion done;
+};
+
+static int eu_thread_run(void *data)
+{
+	struct eu_thread *t = data;
+
+	t->ret = t->run(t->u);
+	complete(&t->done);
+	return 0;
+}
+
+static void eu_start(struct kunit *test, struct eu_thread *t, struct eu_user *u,
+		     long (*run)(struct eu_user *u))
+{
+	struct task_struct *task;
+
+	t->u = u;
+	t->run = run;
+	init_completion(&t->done);
+	task = kthread_run(eu_thread_run, t, "vfio-kunit");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+}
+
+static long eu_stay(struct eu_user *u)
+{
+	long ret = eu_ioctl(u->container, EU_STAY, 0);
+
+	/* It may have come back from somewhere else */
+	complete(&eu_backend_entered);
+	return ret;
+}
+
+/* Returns with an ioctl in the backend. */
+static void eu_start_stay(struct kunit *test, struct eu_thread *stay,
+			  struct eu_user *u)
+{
+	reinit_completion(&eu_backend_entered);
+	reinit_completion(&eu_backend_leave);
+	eu_start(test, stay, u, eu_stay);
+	wait_for_completion(&eu_backend_entered);
+}
+
+static void eu_end_stay(struct eu_thread *stay)
+{
+	complete(&eu_backend_leave);
+	wait_for_completion(&stay->done);
+}
+
+static long eu_unbind(struct eu_user *u)
+{
+	device_release_driver(u->dev);
+	return 0;
+}
+
+/* Whether @run is over while an ioctl is in the backend; both are, in the end. */
+static bool eu_is_over_during_ioctl(struct kunit *test, struct eu_user *u,
+				    long (*run)(struct eu_user *u))
+{
+	struct eu_thread stay, other;
+	bool over;
+
+	eu_start_stay(test, &stay, u);
+	eu_start(test, &other, u, run);
+	over = wait_for_completion_timeout(&other.done, EU_PATIENCE);
+	if (over) {
+		KUNIT_EXPECT_EQ(test, 0, other.ret);
+		/* Nothing is attached, and nothing is freed yet */
+		KUNIT_EXPECT_EQ(test, 0, atomic_read(&eu_backend_groups));
+		KUNIT_EXPECT_EQ(test, 1, atomic_read(&eu_backend_opened));
+	}
+	eu_end_stay(&stay);
+	if (!over)
+		wait_for_completion(&other.done);
+
+	KUNIT_EXPECT_EQ(test, 1, stay.ret);
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&eu_backend_opened));
+	return over;
+}
+
+static void eu_group_leaves_during_ioctl(struct kunit *test)
+{
+	struct eu_user *u = test->priv;
+
+	eu_configure(test, u);
+	KUNIT_EXPECT_TRUE(test, eu_is_over_during_ioctl(test, u,
+							eu_unset_container));
+	/* Without a group, the container has no backend to ask */
+	KUNIT_EXPECT_EQ(test, -EINVAL, eu_stay(u));
+	eu_configure(test, u);
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&eu_backend_opened));
+}
+
+static void eu_unbind_during_ioctl(struct kunit *test)
+{
+	struct eu_user *u = test->priv;
+
+	eu_configure(test, u);
+	KUNIT_EXPECT_TRUE(test, eu_is_over_during_ioctl(test, u, eu_unbind));
+	KUNIT_EXPECT_EQ(test, -EINVAL, eu_stay(u));
+}
+
+/* Everything that the host and other users do with groups and devices. */
+static long eu_unbind_and_use_again(struct eu_user *u)
+{
+	long ret = eu_unbind(u);
+
+	if (device_attach(u->dev) != 1)
+		return -ENODEV;
+	device_release_driver(u->dev);
+	return ret;
+}
+
+static void eu_rebind_during_ioctl(struct kunit *test)
+{
+	struct eu_user *u = test->priv;
+
+	eu_configure(test, u);
+	KUNIT_EXPECT_TRUE(test,
+			  eu_is_over_during_ioctl(test, u,
+						  eu_unbind_and_use_again));
+}
+
+static long eu_unbind_and_bind(struct eu_user *u)
+{
+	device_release_driver(u->dev);
+	return device_attach(u->dev) == 1 ? 0 : -ENODEV;
+}
+
+/* To detach a group takes time, but not that of other groups. */
+static void eu_others_during_detach(struct kunit *test)
+{
+	struct eu_user other = { .dev = eu_add_device(test, true, false) };
+	struct eu_thread unbind, admin;
+	struct eu_user *u = test->priv;
+	bool over;
+
+	eu_configure(test, u);
+	reinit_completion(&eu_backend_entered);
+	reinit_completion(&eu_backend_leave);
+	eu_backend_stays = true;
+	eu_start(test, &unbind, u, eu_unbind);
+	wait_for_completion(&eu_backend_entered);
+	eu_start(test, &admin, &other, eu_unbind_and_bind);
+	over = wait_for_completion_timeout(&admin.done, EU_PATIENCE);
+	eu_backend_stays = false;
+	eu_end_stay(&unbind);
+	if (!over)
+		wait_for_completion(&admin.done);
+	KUNIT_EXPECT_TRUE(test, over);
+	KUNIT_EXPECT_EQ(test, 0, admin.ret);
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&eu_backend_groups));
+}
+
+/* The container begins anew while an ioctl is in what it was before. */
+static void eu_set_iommu_during_ioctl(struct kunit *test)
+{
+	struct eu_user *u = test->priv;
+	struct eu_thread stay, leave;
+
+	eu_configure(test, u);
+	eu_start_stay(test, &stay, u);
+	eu_start(test, &leave, u, eu_unset_container);
+	if (!wait_for_completion_timeout(&leave.done, EU_PATIENCE)) {
+		KUNIT_FAIL(test, "the group waits for the ioctl");
+		eu_end_stay(&stay);
+		wait_for_completion(&leave.done);
+		return;
+	}
+
+	KUNIT_EXPECT_EQ(test, 0, eu_set_container(u, u->container));
+	KUNIT_EXPECT_EQ(test, 0, eu_set_iommu(u, EU_IOMMU));
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&eu_backend_groups));
+	KUNIT_EXPECT_EQ(test, 2, atomic_read(&eu_backend_opened));
+	eu_end_stay(&stay);
+	KUNIT_EXPECT_EQ(test, 2, stay.ret);
+
+	/* The old data are gone, and the new ones are in force */
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&eu_backend_opened));
+	KUNIT_EXPECT_EQ(test, -EINVAL, eu_set_iommu(u, EU_IOMMU));
+	KUNIT_EXPECT_EQ(test, 0, vfio_group_add_external_user(u->group));
+	KUNIT_EXPECT_EQ(test, 0, vfio_group_del_external_user(u->group));
+	KUNIT_EXPECT_EQ(test, 0, eu_unset_container(u));
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&eu_backend_opened));
+}
+
+/*
  * A user that pins whenever it can, beside an owner that never stops setting
  * its group up and tearing it down
  */
@@ -820,6 +1034,11 @@ static struct kunit_case eu_test_cases[] = {
 	KUNIT_CASE(eu_pin_outlives_the_owners_files),
 	KUNIT_CASE(eu_unbind_while_pinned),
 	KUNIT_CASE(eu_rebind_while_pinned),
+	KUNIT_CASE(eu_group_leaves_during_ioctl),
+	KUNIT_CASE(eu_unbind_during_ioctl),
+	KUNIT_CASE(eu_rebind_during_ioctl),
+	KUNIT_CASE(eu_others_during_detach),
+	KUNIT_CASE(eu_set_iommu_during_ioctl),
 	KUNIT_CASE_SLOW(eu_pin_races_with_owner),
 	{}
 };
