@@ -16,31 +16,17 @@
 
 #include <linux/iommu.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/sched.h>
-#include <linux/smp.h>
-#include <linux/srcu.h>
 
 #include <asm/iommu_user.h>
-
-/* Held by who reads tables and regions, in guest context from before entry on */
-DEFINE_SRCU(iommu_user_srcu);
-EXPORT_SYMBOL_GPL(iommu_user_srcu);
 
 /* Pages that a piece of a pinned table's map or unmap lets go of */
 #define IOMMU_USER_PINS		64UL
 
-/**
- * iommu_user_exchange() - replace a hardware word that a hypervisor keeps
- * @tbl: table
- * @entry: entry, counted from bus address 0
- * @tce: new word
- * @old: where to store the old word, or NULL
- *
- * Context: does not sleep; the entry is locked.
- * Return: 0; -EIO the hypervisor refused.
- */
-int iommu_user_exchange(struct iommu_table *tbl, unsigned long entry, u64 tce,
-			u64 *old)
+/* Replace a hardware word that a hypervisor keeps, of a pinned table */
+static int iommu_user_exchange(struct iommu_table *tbl, unsigned long entry,
+			       u64 tce, u64 *old)
 {
 	enum dma_data_direction dir = iommu_tce_direction(tce);
 	unsigned long hpa = tce & ~(u64)IOMMU_USER_PERM;
@@ -48,11 +34,9 @@ int iommu_user_exchange(struct iommu_table *tbl, unsigned long entry, u64 tce,
 	if (tbl->it_ops->xchg_no_kill(tbl, entry, &hpa, &dir))
 		return -EIO;
 
-	if (old)
-		*old = hpa | iommu_direction_to_tce_perm(dir);
+	*old = hpa | iommu_direction_to_tce_perm(dir);
 	return 0;
 }
-EXPORT_SYMBOL_GPL(iommu_user_exchange);
 
 /**
  * iommu_user_populate() - allocate the levels that lead to an entry
@@ -77,21 +61,34 @@ EXPORT_SYMBOL_GPL(iommu_user_populate);
  * @mm: the address space that it is to lead to; referenced for as long
  * @pinned: pages are pinned one by one, not registered in advance
  *
- * Context: any.
- * Return: 0; -ENOMEM the table has no user view.
+ * Context: may sleep.
+ * Return: 0; -ENOMEM the table has no user view, or no memory.
  */
 int iommu_user_open(struct iommu_table *tbl, struct mm_struct *mm, bool pinned)
 {
-	if (!tbl->it_userspace)
+	struct mm_struct **owner = pinned ? &tbl->it_mm_pinned : &tbl->it_mm;
+	struct mm_iommu *iommu = mm_iommu_of(mm);
+
+	if (!tbl->it_userspace || !iommu)
 		return -ENOMEM;
 
-	/* A LIOBN may still be bound to what the table was before */
-	WRITE_ONCE(tbl->it_pinned, pinned);
-	/* Pairs with READ_ONCE() in iommu_user_table_get() */
-	smp_store_release(&tbl->it_mm, mm);
+	if (!pinned)
+		mm_iommu_reader_add(iommu, &tbl->it_reader);
+	/* Pairs with the acquire in iommu_user_table_get() */
+	smp_store_release(owner, mm);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(iommu_user_open);
+
+/* Whom @tbl leads to; what else it says of itself may be read after this */
+static struct mm_struct *iommu_user_owner(struct iommu_table *tbl)
+{
+	/* Pairs with the release in iommu_user_open() */
+	struct mm_struct *mm = smp_load_acquire(&tbl->it_mm);
+
+	/* And so does this */
+	return mm ?: smp_load_acquire(&tbl->it_mm_pinned);
+}
 
 /* An entry's place, with its levels allocated */
 static int iommu_user_reach(struct iommu_user_pos *pos, unsigned long entry)
@@ -112,8 +109,9 @@ static int iommu_user_map_one(struct iommu_user_batch *batch,
 	u64 old, tce;
 	int ret;
 
-	ref = iommu_user_ref(batch, ua, 1UL << pos->tbl->it_page_shift);
-	if (!ref || !iommu_user_reserve(ref, 1, more, IOMMU_USER_VIRT))
+	ref = iommu_user_reserve(batch, ua, 1UL << pos->tbl->it_page_shift, 1,
+				 more, IOMMU_USER_VIRT);
+	if (!ref)
 		return -EINVAL;
 	tce = iommu_user_tce(ref->mem, pos->tbl, ua, perm);
 	if (!tce)
@@ -140,11 +138,11 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 	struct iommu_user_pos pos = { .tbl = tbl };
 	struct iommu_user_batch batch __uninitialized;
 	unsigned long i;
-	int idx, ret = 0;
 	u32 hint = 0;
+	int ret = 0;
 
-	idx = srcu_read_lock(&iommu_user_srcu);
-	iommu_user_begin(&batch, tbl->it_mm, &hint);
+	mm_iommu_enter(&tbl->it_reader);
+	iommu_user_begin(&batch, tbl->it_reader.iommu, &hint);
 	for (i = 0; i < pages && !iommu_user_full(&batch); ++i) {
 		if (!pos.left)
 			ret = iommu_user_reach(&pos, entry + i);
@@ -159,7 +157,7 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 	if (i)
 		iommu_user_kill(tbl, entry, i, IOMMU_USER_VIRT);
 	iommu_user_put(&batch);
-	srcu_read_unlock(&iommu_user_srcu, idx);
+	mm_iommu_leave(&tbl->it_reader);
 
 	*done += i;
 	return ret;
@@ -171,8 +169,8 @@ static void iommu_user_unmap_one(struct iommu_user_batch *batch,
 	u64 old;
 	int ret;
 
-	/* Pairs with the release in iommu_user_unlock() */
-	if (!smp_load_acquire(pos->user))
+	/* Whoever cleared it has stored the hardware word, and the kill orders it */
+	if (!READ_ONCE(*pos->user))
 		return;
 
 	preempt_disable();
@@ -184,7 +182,6 @@ static void iommu_user_unmap_one(struct iommu_user_batch *batch,
 
 /* Unmap a piece of a registered table likewise; returns how many entries */
 static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
-					    struct mm_struct *mm,
 					    unsigned long entry,
 					    unsigned long pages)
 {
@@ -193,10 +190,9 @@ static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 	struct iommu_user_batch batch __uninitialized;
 	bool there = false;
 	u32 hint = 0;
-	int idx;
 
-	idx = srcu_read_lock(&iommu_user_srcu);
-	iommu_user_begin(&batch, mm, &hint);
+	mm_iommu_enter(&tbl->it_reader);
+	iommu_user_begin(&batch, tbl->it_reader.iommu, &hint);
 	while (at < end && !iommu_user_full(&batch)) {
 		if (!pos.left && !iommu_user_seek(&pos, at)) {
 			at += pos.left;
@@ -214,7 +210,7 @@ static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 	if (there)
 		iommu_user_kill(tbl, entry, at - entry, IOMMU_USER_VIRT);
 	iommu_user_put(&batch);
-	srcu_read_unlock(&iommu_user_srcu, idx);
+	mm_iommu_leave(&tbl->it_reader);
 
 	return at - entry;
 }
@@ -251,57 +247,79 @@ static void iommu_user_unpin(const u64 *tces, unsigned long nr)
 {
 	unsigned long i;
 
+	/* The invalidation is complete before the pages go to others */
+	mb();
+
 	for (i = 0; i < nr; ++i) {
 		struct page *page = pfn_to_page(tces[i] >> PAGE_SHIFT);
 
-		unpin_user_pages_dirty_lock(&page, 1,
-					    tces[i] & TCE_PCI_WRITE);
+		/* Not under the page's lock, which user space can hold (FUSE) */
+		if (tces[i] & TCE_PCI_WRITE)
+			SetPageDirty(page);
+		unpin_user_page(page);
 	}
 }
 
-static int iommu_user_map_one_pinned(struct iommu_user_pos *pos,
-				     unsigned long ua, u64 perm, u64 *old)
+/* Pin a page for each of @n entries; returns for how many that was possible */
+static unsigned long iommu_user_pin(const struct iommu_table *tbl,
+				    unsigned long ua, unsigned long n, u64 perm,
+				    struct page **page)
 {
-	const unsigned int shift = pos->tbl->it_page_shift;
-	struct page *page;
+	const unsigned int flags = perm & TCE_PCI_WRITE ? FOLL_WRITE : 0;
+	unsigned long i;
+
+	for (i = 0; i < n; ++i) {
+		if (pin_user_pages_fast(ua & PAGE_MASK, 1, flags, &page[i]) != 1)
+			break;
+		ua += 1UL << tbl->it_page_shift;
+	}
+	return i;
+}
+
+/* The pin on @page is the entry's on success */
+static int iommu_user_map_one_pinned(struct iommu_user_pos *pos,
+				     struct page *page, unsigned long ua,
+				     u64 perm, u64 *old)
+{
 	u64 tce;
 	int ret;
 
-	if (pin_user_pages_fast(ua & PAGE_MASK, 1,
-				perm & TCE_PCI_WRITE ? FOLL_WRITE : 0,
-				&page) != 1)
-		return -EFAULT;
-
 	/* The device must not reach more than the page that was pinned */
-	if (page_shift(compound_head(page)) < shift) {
-		unpin_user_page(page);
+	if (page_shift(compound_head(page)) < pos->tbl->it_page_shift)
 		return -EPERM;
-	}
 
 	if ((perm & TCE_PCI_WRITE) && pos->hw)
 		perm |= TCE_PCI_READ;	/* IODA knows no write-only pages */
 	tce = page_to_phys(page) | (ua & ~PAGE_MASK) | perm;
 	*old = iommu_user_swap_pinned(pos, tce, ua | IOMMU_USER_SET, &ret);
-	if (ret)
-		unpin_user_page(page);
 	return ret;
 }
 
+/* Map a piece of a pinned table; @lock is let go of while it pins */
 static int iommu_user_map_pinned(struct iommu_table *tbl, unsigned long entry,
 				 unsigned long pages, unsigned long ua,
-				 u64 perm, unsigned long *done)
+				 u64 perm, struct mutex *lock,
+				 unsigned long *done)
 {
-	struct iommu_user_pos pos = { .tbl = tbl };
+	struct page *page[IOMMU_USER_PINS] __uninitialized;
 	u64 old[IOMMU_USER_PINS] __uninitialized;
-	unsigned long i, nr = 0;
+	const struct mm_struct *mm = tbl->it_mm_pinned;
+	struct iommu_user_pos pos = { .tbl = tbl };
+	unsigned long i, pinned, nr = 0;
 	int ret = 0;
 
 	pages = min(pages, IOMMU_USER_PINS);
-	for (i = 0; i < pages; ++i) {
+	mutex_unlock(lock);
+	pinned = iommu_user_pin(tbl, ua, pages, perm, page);
+	mutex_lock(lock);
+
+	if (tbl->it_mm_pinned != mm)
+		ret = -ENXIO;
+	for (i = 0; !ret && i < pinned; ++i) {
 		if (!pos.left)
 			ret = iommu_user_reach(&pos, entry + i);
 		if (!ret)
-			ret = iommu_user_map_one_pinned(&pos, ua, perm,
+			ret = iommu_user_map_one_pinned(&pos, page[i], ua, perm,
 							&old[nr]);
 		if (ret)
 			break;
@@ -312,9 +330,10 @@ static int iommu_user_map_pinned(struct iommu_table *tbl, unsigned long entry,
 	if (i)
 		iommu_user_kill(tbl, entry, i, IOMMU_USER_VIRT);
 	iommu_user_unpin(old, nr);
+	unpin_user_pages(page + i, pinned - i);
 
 	*done += i;
-	return ret;
+	return ret ?: pinned < pages ? -EFAULT : 0;
 }
 
 static void iommu_user_unmap_pinned(struct iommu_table *tbl,
@@ -352,20 +371,30 @@ static void iommu_user_unmap_pinned(struct iommu_table *tbl,
 	}
 }
 
-static void iommu_user_clear(struct iommu_table *tbl, struct mm_struct *mm,
-			     unsigned long entry, unsigned long pages)
+static void iommu_user_clear(struct iommu_table *tbl, unsigned long entry,
+			     unsigned long pages)
 {
 	while (pages) {
 		unsigned long n = min(pages, IOMMU_USER_PIECE);
 
-		if (tbl->it_pinned)
+		if (tbl->it_mm_pinned)
 			iommu_user_unmap_pinned(tbl, entry, n);
 		else
-			n = iommu_user_unmap_piece(tbl, mm, entry, n);
+			n = iommu_user_unmap_piece(tbl, entry, n);
 		entry += n;
 		pages -= n;
 		cond_resched();
 	}
+}
+
+/* Between two pieces: false when the table was closed meanwhile */
+static bool iommu_user_yield(struct iommu_table *tbl, const struct mm_struct *mm,
+			     struct mutex *lock)
+{
+	mutex_unlock(lock);
+	cond_resched();
+	mutex_lock(lock);
+	return iommu_user_owner(tbl) == mm;
 }
 
 /**
@@ -375,59 +404,100 @@ static void iommu_user_clear(struct iommu_table *tbl, struct mm_struct *mm,
  * @pages: entries; all within the table
  * @ua: user address, a multiple of the table's page size
  * @dir: what the device may do
+ * @lock: held by the caller, as by everybody who calls this, iommu_user_unmap() or
+ *	iommu_user_close() for @tbl
  *
  * Translations that were there are replaced.  On failure those that this call
  * has installed are removed again.
  *
- * Context: may sleep; the caller is the only one to call this, iommu_user_unmap()
- * or iommu_user_close() for @tbl.  Hypercalls may work on the table meanwhile.
+ * Whoever takes the device away waits for @lock.  So it is let go of after each
+ * piece, and while pages of a pinned table are pinned, as user space decides how
+ * long it takes to bring a page.
+ *
+ * Context: may sleep; the caller holds a reference on @tbl.  Hypercalls may work on
+ * a registered table meanwhile.
  * Return: 0; -EINVAL memory that is not registered, or in pages smaller than the
- * table's; -EFAULT, -EPERM the same for a pinned table; -ENOMEM; -EIO the
- * hypervisor refused; -EINTR the process is being killed.
+ * table's; -EFAULT, -EPERM the same for a pinned table; -ENXIO the table is not
+ * open, or was closed meanwhile; -ENOMEM; -EIO the hypervisor refused; -EINTR the
+ * process is being killed.
  */
 long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 		    unsigned long pages, unsigned long ua,
-		    enum dma_data_direction dir)
+		    enum dma_data_direction dir, struct mutex *lock)
 {
+	const struct mm_struct *mm = iommu_user_owner(tbl);
 	u64 perm = iommu_direction_to_tce_perm(dir);
 	unsigned long done = 0;
-	long ret = 0;
+	long ret = mm ? 0 : -ENXIO;
 
 	while (!ret && done < pages) {
 		unsigned long n = min(pages - done, IOMMU_USER_PIECE);
 		unsigned long from = ua + (done << tbl->it_page_shift);
 
-		if (tbl->it_pinned)
+		if (tbl->it_mm_pinned)
 			ret = iommu_user_map_pinned(tbl, entry + done, n, from,
-						    perm, &done);
+						    perm, lock, &done);
 		else
 			ret = iommu_user_map_piece(tbl, entry + done, n, from,
 						   perm, &done);
-		if (!ret && done < pages && fatal_signal_pending(current))
+		if (ret || done == pages)
+			break;
+		if (fatal_signal_pending(current))
 			ret = -EINTR;
-		cond_resched();
+		else if (!iommu_user_yield(tbl, mm, lock))
+			ret = -ENXIO;
 	}
 
-	if (ret)
-		iommu_user_clear(tbl, tbl->it_mm, entry, done);
+	/* Whoever closed the table has cleared it */
+	if (done && ret && iommu_user_owner(tbl) == mm)
+		iommu_user_clear(tbl, entry, done);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(iommu_user_map);
 
 /**
  * iommu_user_unmap() - remove the translations of a range
- * @tbl: open table
+ * @tbl: table; one that is closed has none
  * @entry: first entry, counted from bus address 0
  * @pages: entries; all within the table
+ * @lock: as for iommu_user_map()
  *
  * Context: as iommu_user_map().
  */
 void iommu_user_unmap(struct iommu_table *tbl, unsigned long entry,
-		      unsigned long pages)
+		      unsigned long pages, struct mutex *lock)
 {
-	iommu_user_clear(tbl, tbl->it_mm, entry, pages);
+	const struct mm_struct *mm = iommu_user_owner(tbl);
+
+	/* A group that has left its container took the window with it */
+	while (mm && pages) {
+		unsigned long n = min(pages, IOMMU_USER_PIECE);
+
+		iommu_user_clear(tbl, entry, n);
+		entry += n;
+		pages -= n;
+		if (pages && !iommu_user_yield(tbl, mm, lock))
+			break;
+	}
 }
 EXPORT_SYMBOL_GPL(iommu_user_unmap);
+
+/**
+ * iommu_user_synchronize() - wait for the hypercalls that use a table
+ * @tbl: table, open or closed
+ *
+ * For whoever changes what hypercalls read of a table: its groups, and what the
+ * table leads to.  A table that was closed has waited.
+ *
+ * Context: may sleep, for as long as a hypercall takes; nobody opens or closes
+ * @tbl meanwhile.
+ */
+void iommu_user_synchronize(struct iommu_table *tbl)
+{
+	if (tbl->it_mm)
+		mm_iommu_synchronize(tbl->it_reader.iommu);
+}
+EXPORT_SYMBOL_GPL(iommu_user_synchronize);
 
 /**
  * iommu_user_close() - end user TCEs in a table
@@ -437,24 +507,23 @@ EXPORT_SYMBOL_GPL(iommu_user_unmap);
  * entries holds memory.  To close a table again, or one that never was open, is
  * fine.
  *
- * Context: may sleep, as long as a CPU may stay in a guest.
+ * Context: may sleep, for as long as a hypercall takes.
  */
 void iommu_user_close(struct iommu_table *tbl)
 {
-	struct mm_struct *mm = tbl->it_mm;
+	const bool registered = tbl->it_mm;
 
-	if (!mm)
+	if (!iommu_user_is_open(tbl))
 		return;
 
 	WRITE_ONCE(tbl->it_mm, NULL);
-	/*
-	 * A guest that leaves its CPU alone keeps a read section open, be it of
-	 * another VM.  Interrupt all of them.
-	 */
-	kick_all_cpus_sync();
-	/* Pairs with the read sections around hypercalls that saw it_mm set */
-	synchronize_srcu(&iommu_user_srcu);
-	iommu_user_clear(tbl, mm, tbl->it_offset, tbl->it_size);
+	/* Hypercalls that saw it_mm set are over after this */
+	if (registered)
+		mm_iommu_synchronize(tbl->it_reader.iommu);
+	iommu_user_clear(tbl, tbl->it_offset, tbl->it_size);
+	if (registered)
+		mm_iommu_reader_del(&tbl->it_reader);
+	WRITE_ONCE(tbl->it_mm_pinned, NULL);
 }
 EXPORT_SYMBOL_GPL(iommu_user_close);
 
@@ -493,12 +562,12 @@ struct iommu_table *iommu_user_table_get(struct iommu_group *grp,
 
 	rcu_read_lock();
 	table_group = iommu_group_get_iommudata(grp);
-	if (!table_group || table_group->group != grp)
+	if (!table_group || READ_ONCE(table_group->group) != grp)
 		goto out_unlock;
 
 	for (i = 0; i < IOMMU_TABLE_GROUP_MAX_TABLES; ++i) {
 		struct iommu_table *tbl = READ_ONCE(table_group->tables[i]);
-		struct mm_struct *owner = tbl ? READ_ONCE(tbl->it_mm) : NULL;
+		struct mm_struct *owner = tbl ? iommu_user_owner(tbl) : NULL;
 
 		if (!owner || !iommu_user_covers(tbl, page_shift, offset, size))
 			continue;

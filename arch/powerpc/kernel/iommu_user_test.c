@@ -90,6 +90,17 @@ static int ut_xchg_no_kill(struct iommu_table *tbl, long entry,
 	return 0;
 }
 
+static int ut_put(struct iommu_table *tbl, unsigned long entry, u64 tce)
+{
+	struct ut_table *t = ut_of(tbl);
+
+	if (entry == t->refuse)
+		return -EBUSY;
+
+	t->hw[entry - tbl->it_offset] = cpu_to_be64(tce);
+	return 0;
+}
+
 /* The levels lie where the words of a table without levels do */
 static int ut_populate(struct iommu_table *tbl, unsigned long entry)
 {
@@ -106,20 +117,39 @@ static int ut_populate(struct iommu_table *tbl, unsigned long entry)
 	return 0;
 }
 
+/* As a container's */
+static DEFINE_MUTEX(ut_lock);
+
+/* Also where a test ends early: an open table is known to the mm */
+static void ut_close(void *arg)
+{
+	struct ut_table *t = arg;
+
+	iommu_user_close(&t->tbl);
+}
+
 /* A table that the hardware walks, open for registered memory */
 static struct ut_table *ut_create(struct kunit *test, unsigned int page_shift)
 {
 	struct ut_table *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, t);
 	t->hw = kunit_kcalloc(test, UT_ENTRIES, sizeof(*t->hw), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, t->hw);
 	t->user = kunit_kcalloc(test, UT_ENTRIES, sizeof(*t->user), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, t->user);
+	/* Goes after the table is closed, as all that is allocated before */
+	for (i = 0; i < ARRAY_SIZE(t->top); ++i) {
+		t->top[i] = kunit_kcalloc(test, UT_LEVEL, sizeof(__be64),
+					  GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, t->top[i]);
+	}
 
 	t->refuse = UT_NEVER;
 	t->ops.tce_kill = ut_tce_kill;
 	t->ops.xchg_no_kill = ut_xchg_no_kill;
+	t->ops.put = ut_put;
 	t->tbl.it_ops = &t->ops;
 	t->tbl.it_page_shift = page_shift;
 	t->tbl.it_offset = UT_OFFSET;
@@ -129,6 +159,7 @@ static struct ut_table *ut_create(struct kunit *test, unsigned int page_shift)
 	kref_init(&t->tbl.it_kref);
 
 	KUNIT_ASSERT_EQ(test, iommu_user_open(&t->tbl, current->mm, false), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, ut_close, t), 0);
 	return t;
 }
 
@@ -147,13 +178,7 @@ static struct ut_table *ut_create_levels(struct kunit *test,
 					 unsigned int page_shift)
 {
 	struct ut_table *t = ut_create(test, page_shift);
-	int i;
 
-	for (i = 0; i < ARRAY_SIZE(t->top); ++i) {
-		t->top[i] = kunit_kcalloc(test, UT_LEVEL, sizeof(__be64),
-					  GFP_KERNEL);
-		KUNIT_ASSERT_NOT_NULL(test, t->top[i]);
-	}
 	t->ops.populate = ut_populate;
 	t->tbl.it_indirect_levels = 1;
 	t->tbl.it_level_size = UT_LEVEL;
@@ -235,7 +260,10 @@ static void ut_expect_clear(struct kunit *test, const struct ut_table *t,
 	}
 }
 
-/* Invalidation number @nr was of this run, and the watched count was this */
+/*
+ * Invalidation number @nr was of this run, and the watched count was this.  While
+ * something is mapped, the batch has one count more, to hold the region.
+ */
 static void ut_expect_kill(struct kunit *test, const struct ut_table *t,
 			   unsigned int nr, unsigned long i, unsigned long n,
 			   s64 count)
@@ -249,14 +277,21 @@ static void ut_expect_kill(struct kunit *test, const struct ut_table *t,
 static long ut_map(struct ut_table *t, unsigned long i, unsigned long n,
 		   unsigned long ua, enum dma_data_direction dir)
 {
+	long ret;
+
 	t->kills = 0;
-	return iommu_user_map(&t->tbl, UT_OFFSET + i, n, ua, dir);
+	mutex_lock(&ut_lock);
+	ret = iommu_user_map(&t->tbl, UT_OFFSET + i, n, ua, dir, &ut_lock);
+	mutex_unlock(&ut_lock);
+	return ret;
 }
 
 static void ut_unmap(struct ut_table *t, unsigned long i, unsigned long n)
 {
 	t->kills = 0;
-	iommu_user_unmap(&t->tbl, UT_OFFSET + i, n);
+	mutex_lock(&ut_lock);
+	iommu_user_unmap(&t->tbl, UT_OFFSET + i, n, &ut_lock);
+	mutex_unlock(&ut_lock);
 }
 
 /*
@@ -283,7 +318,7 @@ static void ut_map_and_unmap(struct kunit *test)
 		ut_expect_clear(test, t, 5 + n, 5);
 		KUNIT_EXPECT_EQ(test, ut_count(mem), n);
 		KUNIT_EXPECT_EQ(test, t->kills, 1);
-		ut_expect_kill(test, t, 0, 5, n, n);
+		ut_expect_kill(test, t, 0, 5, n, n + 1);
 
 		/* All but the first and the last */
 		ut_unmap(t, 6, n - 2);
@@ -353,7 +388,7 @@ static void ut_replace(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, 4, ua, DMA_TO_DEVICE), 0);
 	ut_expect_mapped(test, t, 0, 4, ua, TCE_PCI_READ);
 	KUNIT_EXPECT_EQ(test, t->kills, 1);
-	ut_expect_kill(test, t, 0, 0, 4, 8);
+	ut_expect_kill(test, t, 0, 0, 4, 8 + 1);
 	KUNIT_EXPECT_EQ(test, ut_count(a), 4);
 
 	/* By translations to another */
@@ -477,7 +512,7 @@ static void ut_not_registered(struct kunit *test)
 	 * are counted as well, and back
 	 */
 	KUNIT_EXPECT_EQ(test, t->kills, 2);
-	ut_expect_kill(test, t, 0, 0, 4, 6);
+	ut_expect_kill(test, t, 0, 0, 4, 6 + 1);
 	ut_expect_kill(test, t, 1, 0, 4, 4);
 	ut_unregister(test, mem);
 
@@ -505,7 +540,7 @@ static void ut_region_dropped(struct kunit *test)
 	ut_expect_kill(test, t, 0, 0, 1, 1);
 	ut_expect_clear(test, t, 0, 1);
 	mm_iommu_reap(current->mm);
-	KUNIT_EXPECT_FALSE(test, current->mm->context.iommu_regions);
+	KUNIT_EXPECT_NULL(test, current->mm->context.iommu->regions->slot[0].mem);
 }
 
 static void ut_levels(struct kunit *test)
@@ -648,13 +683,19 @@ static bool ut_is_pinned(struct kunit *test, unsigned long ua)
 							     PAGE_SHIFT)));
 }
 
+static void ut_open_pinned(struct kunit *test, struct ut_table *t)
+{
+	iommu_user_close(&t->tbl);
+	KUNIT_ASSERT_EQ(test, iommu_user_open(&t->tbl, current->mm, true), 0);
+}
+
 static void ut_pinned(struct kunit *test)
 {
 	const unsigned long n = 70;	/* more than are unpinned at once */
 	unsigned long i, ua = ut_memory(test, n);
 	struct ut_table *t = ut_create(test, PAGE_SHIFT);
 
-	KUNIT_ASSERT_EQ(test, iommu_user_open(&t->tbl, current->mm, true), 0);
+	ut_open_pinned(test, t);
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, n, ua, DMA_BIDIRECTIONAL), 0);
 	ut_expect_mapped(test, t, 0, n, ua, IOMMU_USER_PERM);
 	KUNIT_EXPECT_EQ(test, t->kills, 2);
@@ -678,10 +719,9 @@ static void ut_pinned_fails(struct kunit *test)
 	struct ut_table *foreign = ut_create_foreign(test, PAGE_SHIFT);
 	int i;
 
-	KUNIT_ASSERT_EQ(test, iommu_user_open(&t->tbl, current->mm, true), 0);
-	KUNIT_ASSERT_EQ(test, iommu_user_open(&large->tbl, current->mm, true), 0);
-	KUNIT_ASSERT_EQ(test, iommu_user_open(&foreign->tbl, current->mm, true),
-			0);
+	ut_open_pinned(test, t);
+	ut_open_pinned(test, large);
+	ut_open_pinned(test, foreign);
 
 	/* Where no memory is */
 	KUNIT_ASSERT_EQ(test, vm_munmap(ua + 6 * PAGE_SIZE, 2 * PAGE_SIZE), 0);
@@ -714,7 +754,8 @@ static void ut_entry_lock(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, old, 0x7000 | IOMMU_USER_SET);
 	KUNIT_EXPECT_FALSE(test, iommu_user_trylock(&word, &old));
 	KUNIT_EXPECT_FALSE(test, iommu_user_lock(&word, &old, false));
-	KUNIT_EXPECT_TRUE(test, word & IOMMU_USER_LOCK);
+	/* A word keeps what it said */
+	KUNIT_EXPECT_EQ(test, word, 0x7000 | IOMMU_USER_SET | IOMMU_USER_LOCK);
 
 	iommu_user_unlock(&word, 0x9000 | IOMMU_USER_SET);
 	KUNIT_EXPECT_TRUE(test, iommu_user_lock(&word, &old, true));
@@ -723,34 +764,44 @@ static void ut_entry_lock(struct kunit *test)
 	preempt_enable();
 }
 
+static struct iommu_user_ref *
+ut_reserve(struct iommu_user_batch *batch, unsigned long ua, unsigned long size,
+	   unsigned long need, unsigned long more)
+{
+	return iommu_user_reserve(batch, ua, size, need, more, IOMMU_USER_VIRT);
+}
+
 static void ut_reservations(struct kunit *test)
 {
 	unsigned long ua = ut_memory(test, 4);
 	struct mm_iommu_table_group_mem_t *mem = ut_register(test, ua, 4);
 	struct iommu_user_batch batch;
+	struct mm_iommu_reader reader;
 	struct iommu_user_ref *ref;
 	u32 hint = 0;
-	int idx;
 
-	idx = srcu_read_lock(&iommu_user_srcu);
-	iommu_user_begin(&batch, current->mm, &hint);
-	KUNIT_EXPECT_NULL(test, iommu_user_ref(&batch, ua - 1, 1));
-	KUNIT_EXPECT_NULL(test, iommu_user_ref(&batch, ua, 4 * PAGE_SIZE + 1));
-	ref = iommu_user_ref(&batch, ua, 4 * PAGE_SIZE);
+	mm_iommu_reader_add(current->mm->context.iommu, &reader);
+	mm_iommu_enter(&reader);
+	iommu_user_begin(&batch, reader.iommu, &hint);
+	KUNIT_EXPECT_NULL(test, ut_reserve(&batch, ua - 1, 1, 1, 0));
+	KUNIT_EXPECT_NULL(test, ut_reserve(&batch, ua, 4 * PAGE_SIZE + 1, 1, 0));
+	KUNIT_EXPECT_EQ(test, ut_count(mem), 0);
+
+	/* Two and five translations, and the one that holds the region */
+	ref = ut_reserve(&batch, ua, 4 * PAGE_SIZE, 2, 5);
 	KUNIT_ASSERT_NOT_NULL(test, ref);
-	KUNIT_EXPECT_PTR_EQ(test, iommu_user_ref(&batch, ua + PAGE_SIZE, 1), ref);
-	KUNIT_EXPECT_EQ(test, batch.nr, 1);
-
-	KUNIT_EXPECT_TRUE(test, iommu_user_reserve(ref, 2, 5, IOMMU_USER_VIRT));
-	KUNIT_EXPECT_EQ(test, ut_count(mem), 7);
+	KUNIT_EXPECT_EQ(test, ut_count(mem), 8);
 	/* Enough is there */
-	KUNIT_EXPECT_TRUE(test, iommu_user_reserve(ref, 7, 5, IOMMU_USER_REAL));
-	KUNIT_EXPECT_EQ(test, ut_count(mem), 7);
+	KUNIT_EXPECT_PTR_EQ(test, ut_reserve(&batch, ua + PAGE_SIZE, 1, 7, 5), ref);
+	KUNIT_EXPECT_EQ(test, batch.nr, 1);
+	KUNIT_EXPECT_EQ(test, ut_count(mem), 8);
 	/* The page list cannot be read with the MMU off */
 	mem->open = MM_IOMMU_OPEN;
-	KUNIT_EXPECT_FALSE(test, iommu_user_reserve(ref, 8, 0, IOMMU_USER_REAL));
-	KUNIT_EXPECT_TRUE(test, iommu_user_reserve(ref, 8, 0, IOMMU_USER_EARLY));
-	KUNIT_EXPECT_EQ(test, ut_count(mem), 8);
+	KUNIT_EXPECT_NULL(test, iommu_user_reserve(&batch, ua, 1, 8, 0,
+						   IOMMU_USER_REAL));
+	KUNIT_EXPECT_PTR_EQ(test, iommu_user_reserve(&batch, ua, 1, 8, 0,
+						     IOMMU_USER_EARLY), ref);
+	KUNIT_EXPECT_EQ(test, ut_count(mem), 9);
 
 	/* Three were used, one of them replaced; the rest goes back */
 	ref->credit -= 3;
@@ -760,32 +811,37 @@ static void ut_reservations(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, batch.nr, 0);
 	atomic64_sub(2, &mem->mapped);
 
-	/* Unregistered between the lookup and the reservation */
-	ref = iommu_user_ref(&batch, ua, 1);
+	/* As long as a batch knows a region it cannot be unregistered */
+	ref = ut_reserve(&batch, ua, 1, 0, 0);
 	KUNIT_ASSERT_NOT_NULL(test, ref);
-	ut_unregister(test, mem);
-	KUNIT_EXPECT_FALSE(test, iommu_user_reserve(ref, 1, 0, IOMMU_USER_VIRT));
+	KUNIT_EXPECT_EQ(test, mm_iommu_put(current->mm, mem), -EBUSY);
 	iommu_user_put(&batch);
-	KUNIT_EXPECT_EQ(test, atomic64_read(&mem->mapped), 0);
-	srcu_read_unlock(&iommu_user_srcu, idx);
+	mm_iommu_leave(&reader);
+	ut_unregister(test, mem);
+	mm_iommu_enter(&reader);
+	KUNIT_EXPECT_NULL(test, ut_reserve(&batch, ua, 1, 1, 0));
+	iommu_user_put(&batch);
+	mm_iommu_leave(&reader);
+	mm_iommu_reader_del(&reader);
 }
 
 static void ut_modes(struct kunit *test)
 {
-	struct ut_table *t = ut_create(test, 12);
-	const unsigned long few = IOMMU_USER_FOREIGN, many = few + 1;
+	struct ut_table *t;
 
-	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, many, IOMMU_USER_VIRT));
-	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, many, IOMMU_USER_EARLY));
-	KUNIT_EXPECT_FALSE(test, iommu_user_can(&t->tbl, few, IOMMU_USER_REAL));
+	/* Lets the test have an address space */
+	ut_memory(test, 1);
+	t = ut_create(test, 12);
+	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, IOMMU_USER_VIRT));
+	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, IOMMU_USER_EARLY));
+	KUNIT_EXPECT_FALSE(test, iommu_user_can(&t->tbl, IOMMU_USER_REAL));
 	t->ops.tce_kill_rm = ut_tce_kill;
-	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, many, IOMMU_USER_REAL));
+	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, IOMMU_USER_REAL));
 
 	t->tbl.it_base = 0;
-	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, many, IOMMU_USER_VIRT));
-	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, few, IOMMU_USER_EARLY));
-	KUNIT_EXPECT_FALSE(test, iommu_user_can(&t->tbl, many, IOMMU_USER_EARLY));
-	KUNIT_EXPECT_FALSE(test, iommu_user_can(&t->tbl, few, IOMMU_USER_REAL));
+	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, IOMMU_USER_VIRT));
+	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, IOMMU_USER_EARLY));
+	KUNIT_EXPECT_FALSE(test, iommu_user_can(&t->tbl, IOMMU_USER_REAL));
 }
 
 struct ut_race {
@@ -796,7 +852,8 @@ struct ut_race {
 };
 
 /* As a hypercall does: map an entry to one of two regions, or remove it */
-static bool ut_race_once(struct ut_race *race, unsigned long round)
+static bool ut_race_once(struct ut_race *race, struct mm_iommu *iommu,
+			 unsigned long round)
 {
 	struct iommu_user_pos pos = { .tbl = &race->t->tbl };
 	unsigned long ua = race->ua[round % 2];
@@ -806,10 +863,11 @@ static bool ut_race_once(struct ut_race *race, unsigned long round)
 	u32 hint = 0;
 	u64 old;
 
-	iommu_user_begin(&batch, race->mm, &hint);
-	ref = iommu_user_ref(&batch, ua, PAGE_SIZE);
-	if (!ref || !iommu_user_reserve(ref, map, 0, IOMMU_USER_VIRT) ||
-	    !iommu_user_seek(&pos, UT_OFFSET + round % 5))
+	if (!iommu_user_seek(&pos, UT_OFFSET + round % 5))
+		return false;
+	iommu_user_begin(&batch, iommu, &hint);
+	ref = ut_reserve(&batch, ua, PAGE_SIZE, map, 0);
+	if (!ref)
 		return false;
 
 	preempt_disable();
@@ -827,16 +885,18 @@ static bool ut_race_once(struct ut_race *race, unsigned long round)
 static int ut_racer(void *arg)
 {
 	struct ut_race *race = arg;
+	struct mm_iommu_reader reader;
 	unsigned long round = 0;
-	int idx;
 
+	mm_iommu_reader_add(race->mm->context.iommu, &reader);
 	while (!kthread_should_stop()) {
-		idx = srcu_read_lock(&iommu_user_srcu);
-		if (ut_race_once(race, round++))
+		mm_iommu_enter(&reader);
+		if (ut_race_once(race, reader.iommu, round++))
 			atomic_long_inc(&race->changes);
-		srcu_read_unlock(&iommu_user_srcu, idx);
+		mm_iommu_leave(&reader);
 		cond_resched();
 	}
+	mm_iommu_reader_del(&reader);
 	return 0;
 }
 

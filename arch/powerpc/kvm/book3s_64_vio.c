@@ -16,17 +16,20 @@
  *    installed in it then (asm/iommu_user.h), and it is let go when the LIOBN
  *    is bound anew, at the latest.
  *  - An owner is ended by kvm_spapr_tce_release_iommu_group(), or with the
- *    LIOBN; whichever comes first.  Whoever binds keeps the iommu_group
- *    referenced until then, so its address names it.
+ *    LIOBN; whichever comes first.  Whoever binds keeps the VFIO file
+ *    referenced until then, so its address names it.  The IOMMU group behind
+ *    the file would not do: it can be another file's by then, or freed.
  *
  * All of this changes under kvm->arch.spapr_tce_lock.  It nests inside
  * kvm->lock and KVM_DEV_VFIO's lock, and outside nothing that takes either.
- * Hypercalls read LIOBNs and bindings under kvm->srcu, without the lock: an
- * object that was unlinked is freed after a grace period of kvm->srcu, which
- * who unlinked it waits for.
+ * Hypercalls read LIOBNs and bindings without the lock, in sections of the VM's mm
+ * (asm/mm_iommu.h): an object that was unlinked is freed after a grace period, which
+ * whoever unlinked it waits for.  It takes as long as a hypercall does: nobody waits
+ * for a guest that runs.
  */
 
 #include <linux/anon_inodes.h>
+#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/file.h>
 #include <linux/gfp.h>
@@ -52,28 +55,28 @@
 
 static struct kvmppc_tce_owner *
 kvmppc_tce_find_owner(struct kvmppc_spapr_tce_iommu_table *stit,
-		      struct iommu_group *grp)
+		      struct file *file)
 {
 	struct kvmppc_tce_owner *owner;
 
 	list_for_each_entry(owner, &stit->owners, next)
-		if (owner->grp == grp)
+		if (owner->file == file)
 			return owner;
 	return NULL;
 }
 
-/* End the owners in @stit that @grp names, or all; true when none is left */
+/* End @file's claim on @stit, or all claims if it is NULL; true when none is left */
 static bool kvmppc_tce_end_owners(struct kvmppc_spapr_tce_table *stt,
 				  struct kvmppc_spapr_tce_iommu_table *stit,
-				  struct iommu_group *grp)
+				  struct file *file)
 {
 	struct kvmppc_tce_owner *owner, *tmp;
 
 	list_for_each_entry_safe(owner, tmp, &stit->owners, next) {
-		if (grp && owner->grp != grp)
+		if (file && owner->file != file)
 			continue;
 		trace_kvm_tce_release(stt->kvm, stt->liobn, stit->tbl,
-				      owner->grp);
+				      owner->group);
 		list_del(&owner->next);
 		kfree(owner);
 	}
@@ -113,17 +116,21 @@ static void kvmppc_tce_unlink(struct kvmppc_spapr_tce_table *stt,
 	hlist_add_head(&stit->dead, dead);
 }
 
-/* Returns when no hypercall uses what was unlinked */
-static void kvmppc_tce_free_bindings(struct kvm *kvm, struct hlist_head *dead)
+/* Wait for the hypercalls of a VM that are under way */
+static void kvmppc_tce_synchronize(struct kvm *kvm)
+{
+	struct mm_iommu *iommu = READ_ONCE(kvm->mm->context.iommu);
+
+	/* It is made before the first LIOBN: without it nothing was unlinked */
+	if (iommu)
+		mm_iommu_synchronize(iommu);
+}
+
+/* To be called when no hypercall uses what was unlinked */
+static void kvmppc_tce_free_bindings(struct hlist_head *dead)
 {
 	struct kvmppc_spapr_tce_iommu_table *stit;
 	struct hlist_node *tmp;
-
-	if (hlist_empty(dead))
-		return;
-
-	/* Pairs with the read sections around guest entry and in virtual mode */
-	synchronize_srcu(&kvm->srcu);
 
 	hlist_for_each_entry_safe(stit, tmp, dead, dead) {
 		iommu_tce_table_put(stit->tbl);
@@ -132,16 +139,17 @@ static void kvmppc_tce_free_bindings(struct kvm *kvm, struct hlist_head *dead)
 }
 
 /**
- * kvm_spapr_tce_release_iommu_group() - end all bindings of a group
+ * kvm_spapr_tce_release_iommu_group() - end all bindings of a VFIO file
  * @kvm: the VM
- * @grp: the group, as it was passed to kvm_spapr_tce_attach_iommu_group()
+ * @owner: the file, as it was passed to kvm_spapr_tce_attach_iommu_group()
  *
- * When this returns, no hypercall programs a table on behalf of the group.  A
- * group that was never bound is fine.
+ * When this returns, no hypercall programs a table on behalf of the file.  What
+ * another file of the same group has bound stays bound.  A file that was never
+ * bound is fine.
  *
- * Context: may sleep; kvm->lock may be held, kvm->srcu not.
+ * Context: may sleep, not in a section; kvm->lock may be held.
  */
-void kvm_spapr_tce_release_iommu_group(struct kvm *kvm, struct iommu_group *grp)
+void kvm_spapr_tce_release_iommu_group(struct kvm *kvm, struct file *owner)
 {
 	struct kvmppc_spapr_tce_iommu_table *stit, *tmp;
 	struct kvmppc_spapr_tce_table *stt;
@@ -150,12 +158,14 @@ void kvm_spapr_tce_release_iommu_group(struct kvm *kvm, struct iommu_group *grp)
 	mutex_lock(&kvm->arch.spapr_tce_lock);
 	list_for_each_entry(stt, &kvm->arch.spapr_tce_tables, list) {
 		list_for_each_entry_safe(stit, tmp, &stt->iommu_tables, next) {
-			if (kvmppc_tce_end_owners(stt, stit, grp))
+			if (kvmppc_tce_end_owners(stt, stit, owner))
 				kvmppc_tce_unlink(stt, stit, &dead);
 		}
 	}
-	kvmppc_tce_free_bindings(kvm, &dead);
 	mutex_unlock(&kvm->arch.spapr_tce_lock);
+
+	kvmppc_tce_synchronize(kvm);
+	kvmppc_tce_free_bindings(&dead);
 }
 
 /* Let go of tables whose window was removed since they were bound */
@@ -165,7 +175,7 @@ static void kvmppc_tce_prune(struct kvmppc_spapr_tce_table *stt,
 	struct kvmppc_spapr_tce_iommu_table *stit, *tmp;
 
 	list_for_each_entry_safe(stit, tmp, &stt->iommu_tables, next) {
-		if (READ_ONCE(stit->tbl->it_mm))
+		if (iommu_user_is_open(stit->tbl))
 			continue;
 		kvmppc_tce_end_owners(stt, stit, NULL);
 		kvmppc_tce_unlink(stt, stit, dead);
@@ -188,11 +198,18 @@ static void kvmppc_tce_link(struct kvmppc_spapr_tce_table *stt,
 	/* Pairs with the dependent reads in kvmppc_tce_begin() */
 	list_add_tail_rcu(&stit->next, &next->next);
 	kvmppc_tce_note_only(stt);
+	/* Long calls begin anew.  Pairs with the acquire in kvmppc_tce_virt() */
+	smp_store_release(&stt->kvm->arch.tce_binds,
+			  stt->kvm->arch.tce_binds + 1);
 }
 
-/* Record that @grp wants @tbl bound.  Takes over the reference on @tbl. */
+/*
+ * Record that @file, for the group with the id @group, wants @tbl bound.  Takes
+ * over the reference on @tbl.
+ */
 static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
-			    struct iommu_table *tbl, struct iommu_group *grp)
+			    struct iommu_table *tbl, struct file *file,
+			    int group)
 {
 	struct kvmppc_spapr_tce_iommu_table *stit, *bound = NULL;
 	struct kvmppc_tce_owner *owner;
@@ -203,7 +220,7 @@ static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
 		if (stit->tbl == tbl)
 			bound = stit;
 
-	if (bound && kvmppc_tce_find_owner(bound, grp)) {
+	if (bound && kvmppc_tce_find_owner(bound, file)) {
 		iommu_tce_table_put(tbl);
 		return 0;
 	}
@@ -211,11 +228,12 @@ static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
 	owner = kzalloc(sizeof(*owner), GFP_KERNEL_ACCOUNT);
 	if (!owner)
 		goto err_put;
-	owner->grp = grp;
+	owner->file = file;
+	owner->group = group;
 
 	if (bound) {
 		list_add_tail(&owner->next, &bound->owners);
-		trace_kvm_tce_bind(kvm, stt->liobn, tbl, grp);
+		trace_kvm_tce_bind(kvm, stt->liobn, tbl, group);
 		iommu_tce_table_put(tbl);
 		return 0;
 	}
@@ -228,7 +246,7 @@ static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
 	INIT_LIST_HEAD(&stit->owners);
 	list_add_tail(&owner->next, &stit->owners);
 	kvmppc_tce_link(stt, stit);
-	trace_kvm_tce_bind(kvm, stt->liobn, tbl, grp);
+	trace_kvm_tce_bind(kvm, stt->liobn, tbl, group);
 	return 0;
 
 err_owner:
@@ -242,19 +260,24 @@ err_put:
  * kvm_spapr_tce_attach_iommu_group() - bind a LIOBN to a group's table
  * @kvm: the VM
  * @tablefd: file descriptor of the LIOBN
- * @grp: the group; the caller keeps it referenced, and its container pinned,
- *	until it has released it
+ * @grp: the group; referenced by the caller, and looked at during the call only
+ * @owner: the VFIO file of the group, in whose name the binding is made; the
+ *	caller keeps it referenced, and pinned, until it has released it
  *
  * The table is the one that begins where the LIOBN begins, is not shorter, and
  * has pages not larger.  To bind what is bound already changes nothing.
  *
- * Context: may sleep; kvm->lock may be held, kvm->srcu not.
+ * When this returns, hypercalls that did not know of the binding are over.  What
+ * they, and earlier ones, have mapped is not installed in the table.
+ *
+ * Context: may sleep, not in a section; kvm->lock may be held.
  * Return: 0; -EBADF @tablefd is not open; -EINVAL it is no LIOBN of this VM, or
  * the group has no matching table; -EPERM the table leads to the memory of
  * another process; -ENOMEM.
  */
 long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
-				      struct iommu_group *grp)
+				      struct iommu_group *grp,
+				      struct file *owner)
 {
 	struct kvmppc_spapr_tce_table *stt;
 	struct iommu_table *tbl;
@@ -280,12 +303,14 @@ long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
 	if (IS_ERR(tbl))
 		ret = PTR_ERR(tbl);
 	else
-		ret = kvmppc_tce_bind(kvm, stt, tbl, grp);
-
-	kvmppc_tce_free_bindings(kvm, &dead);
+		ret = kvmppc_tce_bind(kvm, stt, tbl, owner,
+				      iommu_group_id(grp));
 
 out_unlock:
 	mutex_unlock(&kvm->arch.spapr_tce_lock);
+
+	kvmppc_tce_synchronize(kvm);
+	kvmppc_tce_free_bindings(&dead);
 	return ret;
 }
 
@@ -319,9 +344,10 @@ long kvmppc_tce_shadow_alloc(struct kvmppc_spapr_tce_table *stt,
 	mutex_lock(&stt->alloc_lock);
 	page = *slot;
 	if (!page) {
-		page = (u64 *)get_zeroed_page(GFP_KERNEL);
+		page = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+		/* Read by debugfs without the lock */
 		if (page)
-			stt->nr_pages++;
+			WRITE_ONCE(stt->nr_pages, stt->nr_pages + 1);
 		/* Pairs with READ_ONCE() in kvmppc_tce_shadow() */
 		smp_store_release(slot, page);
 	}
@@ -368,6 +394,7 @@ static void kvmppc_tce_free(struct kvmppc_spapr_tce_table *stt)
 
 	account_locked_vm(stt->kvm->mm, kvmppc_stt_pages(npages), false);
 	mutex_destroy(&stt->alloc_lock);
+	mutex_destroy(&stt->large_lock);
 	kfree(stt);
 }
 
@@ -388,8 +415,8 @@ static int kvm_spapr_tce_release(struct inode *inode, struct file *filp)
 	mutex_unlock(&kvm->arch.spapr_tce_lock);
 
 	/* Hypercalls may be using the LIOBN, bound or not */
-	synchronize_srcu(&kvm->srcu);
-	kvmppc_tce_free_bindings(kvm, &dead);
+	kvmppc_tce_synchronize(kvm);
+	kvmppc_tce_free_bindings(&dead);
 	kvmppc_tce_free(stt);
 	kvm_put_kvm(kvm);
 	return 0;
@@ -413,7 +440,7 @@ kvmppc_tce_alloc(struct kvm *kvm, const struct kvm_create_spapr_tce_64 *args)
 
 	/* The size is the VMM's choice: no warning when it is too large */
 	stt = kzalloc(struct_size(stt, pages, npages),
-		      GFP_KERNEL | __GFP_NOWARN);
+		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!stt) {
 		account_locked_vm(kvm->mm, kvmppc_stt_pages(npages), false);
 		return ERR_PTR(-ENOMEM);
@@ -425,8 +452,51 @@ kvmppc_tce_alloc(struct kvm *kvm, const struct kvm_create_spapr_tce_64 *args)
 	stt->size = args->size;
 	stt->kvm = kvm;
 	mutex_init(&stt->alloc_lock);
+	mutex_init(&stt->large_lock);
 	INIT_LIST_HEAD(&stt->iommu_tables);
 	return stt;
+}
+
+/**
+ * kvmppc_tce_vcpu_init() - let a virtual CPU serve TCE hypercalls
+ * @vcpu: a new one, of a VM of any kind
+ *
+ * Context: may sleep.
+ * Return: 0; -ENOMEM.
+ */
+int kvmppc_tce_vcpu_init(struct kvm_vcpu *vcpu)
+{
+	struct mm_iommu *iommu = mm_iommu_of(vcpu->kvm->mm);
+
+	if (!iommu)
+		return -ENOMEM;
+
+	mm_iommu_reader_add(iommu, &vcpu->arch.tce_reader);
+	return 0;
+}
+
+/**
+ * kvmppc_tce_vcpu_destroy() - end what kvmppc_tce_vcpu_init() began
+ * @vcpu: does not run any more
+ *
+ * Context: may sleep.
+ */
+void kvmppc_tce_vcpu_destroy(struct kvm_vcpu *vcpu)
+{
+	mm_iommu_reader_del(&vcpu->arch.tce_reader);
+}
+
+/* Has a VMM chosen numbers that make the search for a LIOBN long? */
+static bool kvmppc_tce_is_crowded(struct kvm *kvm, u64 liobn)
+{
+	struct hlist_node *node;
+	unsigned int n = 0;
+
+	lockdep_assert_held(&kvm->arch.spapr_tce_lock);
+
+	hlist_for_each(node, kvmppc_tce_bucket(kvm, liobn))
+		n++;
+	return n >= KVMPPC_TCE_CROWD;
 }
 
 /**
@@ -435,8 +505,9 @@ kvmppc_tce_alloc(struct kvm *kvm, const struct kvm_create_spapr_tce_64 *args)
  * @args: what the VMM asks for; @offset and @size in pages of 1 << @page_shift
  *
  * Context: may sleep.
- * Return: a file descriptor; -EINVAL; -EBUSY the VM has this LIOBN; -ENOMEM no
- * memory or over the limit of locked memory; -EMFILE.
+ * Return: a file descriptor; -EINVAL; -EBUSY the VM has this LIOBN; -ENOSPC it has
+ * too many that share a bucket with it; -ENOMEM no memory or over the limit of
+ * locked memory; -EMFILE.
  */
 int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
 				  struct kvm_create_spapr_tce_64 *args)
@@ -449,6 +520,9 @@ int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
 	    args->offset + args->size > (ULLONG_MAX >> args->page_shift))
 		return -EINVAL;
 
+	if (!mm_iommu_of(kvm->mm))
+		return -ENOMEM;
+
 	stt = kvmppc_tce_alloc(kvm, args);
 	if (IS_ERR(stt))
 		return PTR_ERR(stt);
@@ -458,6 +532,8 @@ int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
 
 	if (kvmppc_tce_find(kvm, stt->liobn))
 		ret = -EBUSY;
+	else if (kvmppc_tce_is_crowded(kvm, stt->liobn))
+		ret = -ENOSPC;
 	else
 		ret = anon_inode_getfd("kvm-spapr-tce", &kvm_spapr_tce_fops,
 				       stt, O_RDWR | O_CLOEXEC);
@@ -478,25 +554,55 @@ int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
  * Hypercalls in virtual mode
  */
 
-/* Work the pieces of a call, with a chance to be rescheduled in between */
+/* A section of @vcpu, in which it may look at memslots, too */
+static int kvmppc_tce_virt_enter(struct kvm_vcpu *vcpu)
+{
+	int idx = srcu_read_lock(&vcpu->kvm->srcu);
+
+	mm_iommu_enter(&vcpu->arch.tce_reader);
+	return idx;
+}
+
+static void kvmppc_tce_virt_leave(struct kvm_vcpu *vcpu, int idx)
+{
+	mm_iommu_leave(&vcpu->arch.tce_reader);
+	srcu_read_unlock(&vcpu->kvm->srcu, idx);
+}
+
+/*
+ * Work the pieces of a call, with a chance to be rescheduled in between.
+ *
+ * A table that is bound between two pieces would lack the entries of the first.
+ * Whoever binds waits for the section that is under way, and a later one sees that
+ * tce_binds has changed: the call begins anew.
+ */
 static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 {
-	struct kvm *kvm = call->vcpu->kvm;
-	int vm, user;
+	const struct kvmppc_tce_call whole = *call;
+	struct kvm_vcpu *vcpu = call->vcpu;
+	unsigned int binds = 0, now;
 	long ret;
+	int idx;
 
 	for (;;) {
-		vm = srcu_read_lock(&kvm->srcu);
-		user = srcu_read_lock(&iommu_user_srcu);
+		idx = kvmppc_tce_virt_enter(vcpu);
+		/* Before the bindings: pairs with kvmppc_tce_link() */
+		now = smp_load_acquire(&vcpu->kvm->arch.tce_binds);
+		if (now != binds) {
+			*call = whole;
+			binds = now;
+		}
 		ret = kvmppc_tce_put(call);
-		srcu_read_unlock(&iommu_user_srcu, user);
-		srcu_read_unlock(&kvm->srcu, vm);
+		kvmppc_tce_virt_leave(vcpu, idx);
 
-		if (ret != H_SUCCESS || !call->n)
+		if (ret != H_BUSY && (ret != H_SUCCESS || !call->n))
 			return ret;
 		if (fatal_signal_pending(current))
 			return H_TOO_HARD;
-		cond_resched();
+		if (ret == H_BUSY)
+			usleep_range(50, 200);
+		else
+			cond_resched();
 	}
 }
 
@@ -537,15 +643,12 @@ static long kvmppc_tce_virt_answer(struct kvm_vcpu *vcpu, long ret)
 static long kvmppc_tce_virt_one(struct kvm_vcpu *vcpu, unsigned long liobn,
 				unsigned long ioba, unsigned long tce)
 {
-	int vm, user;
+	int idx = kvmppc_tce_virt_enter(vcpu);
 	long ret;
 
-	vm = srcu_read_lock(&vcpu->kvm->srcu);
-	user = srcu_read_lock(&iommu_user_srcu);
 	ret = kvmppc_tce_put_one(vcpu, &vcpu->stat.tce_virtual_mode, liobn,
 				 ioba, tce, true);
-	srcu_read_unlock(&iommu_user_srcu, user);
-	srcu_read_unlock(&vcpu->kvm->srcu, vm);
+	kvmppc_tce_virt_leave(vcpu, idx);
 	return ret;
 }
 
@@ -555,7 +658,11 @@ kvmppc_tce_virt_serve(struct kvm_vcpu *vcpu, unsigned long req,
 		      unsigned long arg, unsigned long n)
 {
 	struct kvmppc_tce_call call __uninitialized;
-	long ret;
+	long ret = H_TOO_HARD;
+
+	/* A tier before has found that only the VMM can do it */
+	if (vcpu->arch.tce_hopeless)
+		goto out;
 
 	if (kvmppc_tce_is_one(req, arg, n)) {
 		ret = kvmppc_tce_virt_one(vcpu, liobn, ioba, arg);
@@ -563,11 +670,15 @@ kvmppc_tce_virt_serve(struct kvm_vcpu *vcpu, unsigned long req,
 			return ret;
 	}
 
-	ret = kvmppc_tce_args(&call, vcpu, req, liobn, ioba, arg, n);
-	if (ret == H_SUCCESS)
-		ret = kvmppc_tce_virt(&call);
-	if (ret == H_TOO_HARD && call.no_list)
+	kvmppc_tce_args(&call, vcpu, req, liobn, ioba, arg, n);
+	ret = kvmppc_tce_virt(&call);
+	if (ret == H_TOO_HARD && call.no_list) {
+		/* All of it: a table may have been bound since it began */
+		kvmppc_tce_args(&call, vcpu, req, liobn, ioba, arg, n);
 		ret = kvmppc_tce_virt_copy(&call);
+	}
+out:
+	vcpu->arch.tce_hopeless = false;
 	return kvmppc_tce_virt_answer(vcpu, ret);
 }
 
@@ -626,13 +737,13 @@ kvmppc_tce_virt_traced(struct kvm_vcpu *vcpu, unsigned long req,
 	const struct kvm_vcpu_stat *stat = &vcpu->stat;
 	/* Counters tell of the tiers before, unless a call went untraced */
 	bool known = vcpu->arch.tce_traced.calls == kvmppc_tce_virt_calls(vcpu);
-	const char *reason = kvmppc_tce_reason(vcpu);
+	const char *before = kvmppc_tce_reason(vcpu), *reason;
 	u64 mapped = stat->tce_mapped, cleared = stat->tce_cleared;
 	long ret;
 
-	if (known && reason)
+	if (known && before)
 		trace_kvm_tce_fallback(vcpu, req, liobn, ioba, n,
-				       "virtual-mode", reason);
+				       "virtual-mode", before);
 
 	ret = kvmppc_tce_virt_serve(vcpu, req, liobn, ioba, arg, n);
 
@@ -643,7 +754,7 @@ kvmppc_tce_virt_traced(struct kvm_vcpu *vcpu, unsigned long req,
 	if (cleared)
 		trace_kvm_tce_unmap(vcpu, liobn, ioba, cleared, ret);
 
-	reason = kvmppc_tce_reason(vcpu);
+	reason = kvmppc_tce_reason(vcpu) ?: before;
 	if (ret == H_TOO_HARD)
 		trace_kvm_tce_fallback(vcpu, req, liobn, ioba, n, "user-space",
 				       reason ?: "killed");
@@ -738,11 +849,10 @@ long kvmppc_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 {
 	u64 tce = 0;
 	long ret;
-	int idx;
 
-	idx = srcu_read_lock(&vcpu->kvm->srcu);
+	mm_iommu_enter(&vcpu->arch.tce_reader);
 	ret = kvmppc_tce_get(vcpu->kvm, liobn, ioba, &tce);
-	srcu_read_unlock(&vcpu->kvm->srcu, idx);
+	mm_iommu_leave(&vcpu->arch.tce_reader);
 	kvmppc_tce_virt_answer(vcpu, ret);
 
 	if (ret == H_SUCCESS)

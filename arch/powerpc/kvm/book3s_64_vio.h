@@ -17,14 +17,16 @@
  * than H_SUCCESS leaves the entries before the one that failed done, in the
  * same way everywhere, and those from it on untouched.
  *
- * Two CPUs on one guest entry: the lock of its first part in the first table
- * is held while all of its parts and the shadow are changed, hence the shadow
- * shows what was installed.  The locks of the other parts, which VFIO ioctls
- * and other LIOBNs may hold, are taken inside it one at a time, in the order of
- * entries and of the tables' addresses, which all LIOBNs share.  So whoever
- * holds a lock waits for a later one only, and one that is held alone is not
- * held for longer than it takes to change one entry.  A LIOBN that is bound to
- * nothing has a single word per entry and needs no lock.
+ * Two CPUs on one guest entry: all of its parts are locked, in the order of the
+ * tables' addresses and of entries, then changed, and then unlocked.  The shadow is
+ * written in between, hence it shows what was installed.  VFIO ioctls and other
+ * LIOBNs hold locks of the same entries, one at a time or in the same order, so
+ * whoever holds a lock waits for a later one only.  In guest context nobody waits
+ * with a lock held: a part that cannot be had is the end of the attempt, before
+ * anything was changed.  An entry of more parts than may be worked without a
+ * rescheduling point is changed in pieces, in virtual mode, and a mutex keeps other
+ * CPUs from such entries of the LIOBN meanwhile.  A LIOBN that is bound to nothing
+ * has a single word per entry and needs no lock.
  *
  * Most entries of a run resemble the one before: next to it in the tables and
  * in the shadow, and leading to memory near by.  An entry is worked by
@@ -37,9 +39,10 @@
  * again: to write an entry twice does no harm.  It gives up before it changes
  * a guest entry, never within one.
  *
- * What a run reads - LIOBNs, bindings, tables, memslots, regions - stays while
- * kvm->srcu and iommu_user_srcu are held.  Virtual mode takes them for each
- * piece of work, the other tiers run in guest context, where they are held from
+ * What a run reads - LIOBNs, bindings, tables, regions - stays for the section
+ * (asm/mm_iommu.h) in which the hypercall, or a piece of it, is served; what is
+ * found in one section is looked up anew in the next.  Memslots stay while
+ * kvm->srcu is held, by virtual mode for each piece and in guest context from
  * before guest entry.
  */
 #ifndef POWERPC_KVM_BOOK3S_64_VIO_H
@@ -66,24 +69,33 @@
 /* Tables that a run deals with; a LIOBN bound to more is left to the VMM */
 #define KVMPPC_TCE_TABLES	4
 
-/* Parts that a run changes under one lock; the VMM splits larger entries */
+/* LIOBNs of one bucket, which is searched with interrupts off */
+#define KVMPPC_TCE_CROWD	64
+
+/* Parts of an entry in a table; the VMM splits larger entries */
 #define KVMPPC_TCE_PARTS	4096UL
 
+/* Hardware entries of a hypercall where a system reset would be fatal */
+#define KVMPPC_TCE_PARTIAL_MAX	16UL
+
 /**
- * struct kvmppc_tce_owner - a group on whose behalf a LIOBN is bound
+ * struct kvmppc_tce_owner - a VFIO file on whose behalf a LIOBN is bound
  * @next: in kvmppc_spapr_tce_iommu_table::owners
- * @grp: the group; referenced by who bound it, until it is released
+ * @file: the file; referenced by who bound it, until it is released
+ * @group: id of the group behind it, for people.  Groups come and go, and so do
+ *	their ids, while the file stays.
  */
 struct kvmppc_tce_owner {
 	struct list_head next;
-	struct iommu_group *grp;
+	struct file *file;
+	int group;
 };
 
 /**
  * struct kvmppc_spapr_tce_iommu_table - a LIOBN's binding to a hardware table
  * @next: in kvmppc_spapr_tce_table::iommu_tables
  * @tbl: the table; a reference is held
- * @owners: the groups that share the binding, under kvm->arch.spapr_tce_lock
+ * @owners: the files that share the binding, under kvm->arch.spapr_tce_lock
  * @dead: links bindings that were unlinked, until they are freed
  */
 struct kvmppc_spapr_tce_iommu_table {
@@ -96,7 +108,7 @@ struct kvmppc_spapr_tce_iommu_table {
 /**
  * struct kvmppc_spapr_tce_table - a LIOBN
  * @list: in kvm->arch.spapr_tce_tables, under kvm->arch.spapr_tce_lock
- * @hash: in kvm->arch.spapr_tce_hash; changed under the same, read under SRCU
+ * @hash: in kvm->arch.spapr_tce_hash; changed under the same, read in sections
  * @kvm: the VM; a reference is held
  * @liobn: the number by which the guest calls it
  * @page_shift: size of a guest entry's page, as a shift
@@ -104,10 +116,11 @@ struct kvmppc_spapr_tce_iommu_table {
  * @size: entries
  * @hint: where the last region was found, see mm_iommu_find()
  * @iommu_tables: bindings in the order of their tables' addresses; changed
- *	under kvm->arch.spapr_tce_lock, read under SRCU
+ *	under kvm->arch.spapr_tce_lock, read in sections
  * @only: the table bound, if it is the only one and kvmppc_tce_put_one() serves
  *	it; goes with @iommu_tables
  * @alloc_lock: serializes the allocation of shadow pages
+ * @large_lock: serializes changes of entries that are worked in pieces
  * @nr_pages: shadow pages that are there
  * @pages: the shadow; NULL where all TCEs are 0.  A page once there stays.
  */
@@ -123,6 +136,7 @@ struct kvmppc_spapr_tce_table {
 	struct list_head iommu_tables;
 	struct iommu_table *only;
 	struct mutex alloc_lock; /* shadow pages */
+	struct mutex large_lock; /* entries worked in pieces */
 	unsigned long nr_pages;
 	u64 *pages[];
 };
@@ -164,6 +178,9 @@ struct kvmppc_tce_mem {
  * @shadow: word of @idx, or NULL where there is no page
  * @shadow_left: entries from @idx on that share this page
  * @nr: tables
+ * @work: hardware entries that a guest entry stands for, in all tables; 1 at least
+ * @at_once: hardware entries that may be changed with preemption off
+ * @in_pieces: a guest entry stands for more than that
  * @flat: one part per entry in each table
  * @simple: @flat, and one table
  * @mem: memory around the page met last, if @flat
@@ -180,6 +197,9 @@ struct kvmppc_tce_run {
 	u64 *shadow;
 	unsigned long shadow_left;
 	unsigned int nr;
+	unsigned long work;
+	unsigned long at_once;
+	bool in_pieces;
 	bool flat;
 	bool simple;
 	struct kvmppc_tce_mem mem;
@@ -233,6 +253,13 @@ static __always_inline long kvmppc_tce_hard(u64 *why)
 	return H_TOO_HARD;
 }
 
+/* The same, for what only the VMM can do: the tiers in between do not try */
+static __always_inline long kvmppc_tce_hopeless(struct kvm_vcpu *vcpu, u64 *why)
+{
+	vcpu->arch.tce_hopeless = true;
+	return kvmppc_tce_hard(why);
+}
+
 static __always_inline unsigned int
 kvmppc_tce_parts_shift(const struct kvmppc_spapr_tce_table *stt,
 		       const struct iommu_table *tbl)
@@ -248,18 +275,28 @@ kvmppc_tce_entry(const struct kvmppc_spapr_tce_table *stt,
 	return (stt->offset + idx) << kvmppc_tce_parts_shift(stt, tbl);
 }
 
+/* Can a table be changed from here, and is it for this VM? */
+static __always_inline bool kvmppc_tce_usable(const struct kvm *kvm,
+					      const struct iommu_table *tbl)
+{
+	/* Clear once the window was removed, or where pages are pinned singly */
+	return READ_ONCE(tbl->it_mm) == kvm->mm;
+}
+
 /*
  * Prepare a run over entries [@idx, @idx + @n).  H_TOO_HARD when a table is not
  * to be changed from here: its window was removed, a v1 container pins its
  * pages one by one, or this mode cannot.
  */
 static __always_inline long
-kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
-		 unsigned long idx, unsigned long n)
+kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
+		 struct kvmppc_spapr_tce_table *stt, unsigned long idx,
+		 unsigned long n)
 {
+	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
 	struct kvmppc_spapr_tce_iommu_table *stit;
+	unsigned long work = 0, foreign = 0;
 	struct list_head *at;
-	unsigned int shift = 0;
 
 	run->stt = stt;
 	run->slot = NULL;
@@ -273,45 +310,40 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
 	/* Pairs with list_add_tail_rcu() in kvmppc_tce_link() */
 	for (at = READ_ONCE(stt->iommu_tables.next); at != &stt->iommu_tables;
 	     at = READ_ONCE(at->next)) {
+		struct iommu_table *tbl;
+		unsigned long parts;
+
 		stit = list_entry(at, struct kvmppc_spapr_tce_iommu_table, next);
-
+		tbl = stit->tbl;
 		if (run->nr == KVMPPC_TCE_TABLES ||
-		    READ_ONCE(stit->tbl->it_mm) != stt->kvm->mm ||
-		    READ_ONCE(stit->tbl->it_pinned) ||
-		    !iommu_user_can(stit->tbl, 1, KVMPPC_TCE_MODE))
+		    !kvmppc_tce_usable(stt->kvm, tbl))
+			return kvmppc_tce_hopeless(vcpu,
+						   &run->stat->tce_hard_table);
+		if (!iommu_user_can(tbl, KVMPPC_TCE_MODE))
 			return kvmppc_tce_hard(&run->stat->tce_hard_table);
-		if (!iommu_user_can(stit->tbl, n, KVMPPC_TCE_MODE))
-			return kvmppc_tce_hard(&run->stat->tce_hard_count);
 
-		shift = max(shift, kvmppc_tce_parts_shift(stt, stit->tbl));
-		run->pos[run->nr].tbl = stit->tbl;
+		parts = 1UL << kvmppc_tce_parts_shift(stt, tbl);
+		if (parts > KVMPPC_TCE_PARTS)
+			return kvmppc_tce_hopeless(vcpu,
+						   &run->stat->tce_hard_count);
+		work += parts;
+		if (!tbl->it_base)
+			foreign += parts;
+		run->pos[run->nr].tbl = tbl;
 		run->pos[run->nr].left = 0;
 		run->nr++;
 	}
 
-	if (1UL << shift > KVMPPC_TCE_PARTS)
+	run->at_once = foreign ? IOMMU_USER_FOREIGN : IOMMU_USER_PIECE;
+	run->in_pieces = work > run->at_once;
+	if (!virt && n && (run->in_pieces || n * foreign > IOMMU_USER_FOREIGN))
 		return kvmppc_tce_hard(&run->stat->tce_hard_count);
 
-	run->flat = run->nr && !shift;
-	run->simple = run->flat && run->nr == 1;
-	iommu_user_begin(&run->batch, stt->kvm->mm, &stt->hint);
+	run->flat = run->nr && work == run->nr;
+	run->simple = work == 1;
+	run->work = max(work, 1UL);
+	iommu_user_begin(&run->batch, vcpu->arch.tce_reader.iommu, &stt->hint);
 	return H_SUCCESS;
-}
-
-/* Hardware entries that a guest entry stands for, in all tables */
-static __always_inline unsigned long
-kvmppc_tce_work(const struct kvmppc_tce_run *run)
-{
-	unsigned long work = 0;
-	unsigned int t;
-
-	if (run->simple)
-		return 1;
-
-	for (t = 0; t < run->nr; ++t)
-		work += 1UL << kvmppc_tce_parts_shift(run->stt,
-						      run->pos[t].tbl);
-	return work;
 }
 
 /* Put what was done into force, and let go of what was replaced */
@@ -498,6 +530,7 @@ kvmppc_tce_keep_mem(struct kvmppc_tce_run *run, unsigned long ua,
 	unsigned long chunk, first, end;
 	struct kvmppc_tce_mem *mem = &run->mem;
 
+	mem->limit = 0;
 	chunk = ua - (ua - ref->ua) % chunk_size;
 	first = max(slot->userspace_addr, chunk);
 	end = min3(slot->userspace_addr + slot_size, ref->ua + ref->size,
@@ -526,7 +559,7 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 		  struct iommu_user_ref **pref)
 {
 	const unsigned long size = 1UL << run->stt->page_shift;
-	unsigned long work = kvmppc_tce_work(run);
+	const unsigned long work = run->work;
 	struct iommu_user_ref *ref;
 
 	if (unlikely(!kvmppc_tce_to_ua(run->stt->kvm, &run->slot, tce, size,
@@ -535,13 +568,10 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 	if (!run->nr)
 		return H_SUCCESS;
 
-	ref = iommu_user_ref(&run->batch, *ua, size);
+	ref = iommu_user_reserve(&run->batch, *ua, size, work,
+				 (run->end - run->idx - 1) * work,
+				 KVMPPC_TCE_MODE);
 	if (unlikely(!ref))
-		return kvmppc_tce_hard(&run->stat->tce_hard_memory);
-
-	if (unlikely(!iommu_user_reserve(ref, work,
-					 (run->end - run->idx - 1) * work,
-					 KVMPPC_TCE_MODE)))
 		return kvmppc_tce_hard(&run->stat->tce_hard_memory);
 
 	if (run->flat && run->end - run->idx > 1)
@@ -563,9 +593,12 @@ static __always_inline bool kvmppc_tce_clear(struct kvmppc_tce_run *run,
 {
 	u64 *shadow;
 
-	/* Pairs with the release in iommu_user_unlock() */
-	if (pos->user && smp_load_acquire(pos->user))
-		return false;
+	if (pos->user) {
+		if (READ_ONCE(*pos->user))
+			return false;
+		/* Pairs with the release in iommu_user_unlock() */
+		smp_acquire__after_ctrl_dep();
+	}
 
 	shadow = kvmppc_tce_shadow(run);
 	return (shadow ? READ_ONCE(*shadow) : 0) == tce;
@@ -574,9 +607,17 @@ static __always_inline bool kvmppc_tce_clear(struct kvmppc_tce_run *run,
 static __always_inline void kvmppc_tce_set_shadow(struct kvmppc_tce_run *run,
 						  u64 tce)
 {
-	/* Looked up again if it was absent: another CPU may have brought it */
-	u64 *shadow = kvmppc_tce_shadow(run);
+	u64 *shadow;
 
+	/*
+	 * If it was absent, the last writer of the entry may have brought it:
+	 * pairs with the release in iommu_user_unlock().
+	 */
+	if (unlikely(!run->shadow_left || !run->shadow)) {
+		run->shadow_left = 0;
+		smp_acquire__after_ctrl_dep();
+	}
+	shadow = kvmppc_tce_shadow(run);
 	if (shadow)
 		WRITE_ONCE(*shadow, tce);
 }
@@ -670,56 +711,182 @@ static __always_inline bool kvmppc_tce_all_clear(struct kvmppc_tce_run *run,
 	return true;
 }
 
-/*
- * Change all parts of run->idx.  The first part of the first table is locked by
- * the caller, who passes its user word in @word0 and finds the new one there.
+/**
+ * struct kvmppc_tce_part - one of the hardware entries of run->idx
+ * @t: its table, an index into run->pos
+ * @end: the entry after the last part in that table
+ * @ua: bytes from the first part of that table on
+ * @pos: its place
  */
-static __always_inline int
-kvmppc_tce_set_parts(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
-		     struct iommu_user_ref *ref, u64 *word0)
-{
+struct kvmppc_tce_part {
 	unsigned int t;
-	int ret;
+	unsigned long end;
+	unsigned long ua;
+	struct iommu_user_pos pos;
+};
 
-	for (t = 0; t < run->nr; ++t) {
-		struct iommu_user_pos *pos = &run->pos[t];
-		struct iommu_table *tbl = pos->tbl;
-		unsigned long first = kvmppc_tce_entry(run->stt, tbl, run->idx);
-		unsigned long end = kvmppc_tce_entry(run->stt, tbl,
-						     run->idx + 1);
-		unsigned long at = ua;
+/* The first part in table part->t; all levels are there */
+static __always_inline void
+kvmppc_tce_first_part(const struct kvmppc_tce_run *run,
+		      struct kvmppc_tce_part *part)
+{
+	struct iommu_table *tbl = run->pos[part->t].tbl;
 
-		for (iommu_user_seek(pos, first); pos->entry < end;
-		     at += 1UL << tbl->it_page_shift) {
-			const bool locked = !t && pos->entry == first;
-			u64 old = *word0, user = 0, new = 0;
+	part->end = kvmppc_tce_entry(run->stt, tbl, run->idx + 1);
+	part->ua = 0;
+	part->pos.tbl = tbl;
+	iommu_user_seek(&part->pos, kvmppc_tce_entry(run->stt, tbl, run->idx));
+}
 
-			if (!pos->left)
-				iommu_user_seek(pos, pos->entry);
-			if (!locked)
-				iommu_user_lock(pos->user, &old, true);
-			if (perm) {
-				new = iommu_user_tce(ref->mem, tbl, at, perm);
-				user = at | IOMMU_USER_SET;
-			}
+/* Locking order: by table, and by entry */
+static __always_inline void
+kvmppc_tce_next_part(const struct kvmppc_tce_run *run,
+		     struct kvmppc_tce_part *part)
+{
+	struct iommu_user_pos *pos = &part->pos;
 
-			ret = iommu_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE);
-			if (ret)
-				user = old;
-			else if (perm)
-				ref->credit--;
+	iommu_user_next(pos);
+	part->ua += 1UL << pos->tbl->it_page_shift;
+	if (pos->entry == part->end) {
+		if (++part->t < run->nr)
+			kvmppc_tce_first_part(run, part);
+	} else if (!pos->left) {
+		iommu_user_seek(pos, pos->entry);
+	}
+}
 
-			if (locked)
-				*word0 = user;
-			else
-				iommu_user_unlock(pos->user, user);
-			if (ret)
-				return ret;
-			iommu_user_next(pos);
+/* Unlock @n parts; what they lead to was stored beside the lock */
+static __always_inline void
+kvmppc_tce_unlock_parts(const struct kvmppc_tce_run *run,
+			struct kvmppc_tce_part part, unsigned long n)
+{
+	for (; n; --n, kvmppc_tce_next_part(run, &part))
+		iommu_user_unlock(part.pos.user, READ_ONCE(*part.pos.user) &
+				  ~IOMMU_USER_LOCK);
+}
+
+/* False when another CPU has one of them and this mode does not wait for it */
+static __always_inline bool
+kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
+		      const struct kvmppc_tce_part *first, unsigned long n)
+{
+	struct kvmppc_tce_part part = *first;
+	unsigned long i;
+	u64 old;
+
+	for (i = 0; i < n; ++i, kvmppc_tce_next_part(run, &part)) {
+		if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT) {
+			iommu_user_lock(part.pos.user, &old, true);
+		} else if (!iommu_user_trylock(part.pos.user, &old)) {
+			kvmppc_tce_unlock_parts(run, *first, i);
+			return false;
 		}
 	}
+	return true;
+}
 
-	return 0;
+/* Change @n parts, which are locked; all of them are tried if it is to clear */
+static __always_inline bool
+kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
+		     unsigned long n, u64 perm, unsigned long ua,
+		     struct iommu_user_ref *ref)
+{
+	bool done = true;
+
+	for (; n && (done || !perm); --n, kvmppc_tce_next_part(run, &part)) {
+		u64 old = READ_ONCE(*part.pos.user) & ~IOMMU_USER_LOCK;
+		u64 user = 0, new = 0;
+
+		if (perm) {
+			new = iommu_user_tce(ref->mem, part.pos.tbl,
+					     ua + part.ua, perm);
+			user = (ua + part.ua) | IOMMU_USER_SET;
+		}
+		if (iommu_user_set(&run->batch, &part.pos, new, old,
+				   KVMPPC_TCE_MODE)) {
+			done = false;
+			continue;
+		}
+		if (perm)
+			ref->credit--;
+		WRITE_ONCE(*part.pos.user, user | IOMMU_USER_LOCK);
+	}
+
+	return done;
+}
+
+/* An entry of parts that can be changed at once */
+static __always_inline long
+kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
+		       struct iommu_user_ref *ref)
+{
+	const u64 perm = tce & IOMMU_USER_PERM;
+	struct kvmppc_tce_part first = { .t = 0 };
+	long ret = H_SUCCESS;
+
+	kvmppc_tce_first_part(run, &first);
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+		preempt_disable();
+
+	if (!kvmppc_tce_lock_parts(run, &first, run->work))
+		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
+
+	if (!kvmppc_tce_set_parts(run, first, run->work, perm, ua, ref)) {
+		/* Neither old nor new: lead nowhere, in all tables */
+		kvmppc_tce_set_parts(run, first, run->work, 0, 0, NULL);
+		tce = 0;
+		ret = H_HARDWARE;
+	}
+	kvmppc_tce_set_shadow(run, tce);
+	kvmppc_tce_unlock_parts(run, first, run->work);
+
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+		preempt_enable();
+	return ret;
+}
+
+/* Change all parts of run->idx, in pieces */
+static __always_inline bool
+kvmppc_tce_set_pieces(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
+		      struct iommu_user_ref *ref)
+{
+	struct kvmppc_tce_part first = { .t = 0 };
+	unsigned long left, n;
+	bool done = true;
+
+	kvmppc_tce_first_part(run, &first);
+	for (left = run->work; left && (done || !perm);) {
+		n = min(left, run->at_once);
+		preempt_disable();
+		kvmppc_tce_lock_parts(run, &first, n);
+		done &= kvmppc_tce_set_parts(run, first, n, perm, ua, ref);
+		kvmppc_tce_unlock_parts(run, first, n);
+		preempt_enable();
+		cond_resched();
+		for (; n; --n, --left)
+			kvmppc_tce_next_part(run, &first);
+	}
+	return done;
+}
+
+/* An entry of more parts than that; virtual mode only */
+static __always_inline long
+kvmppc_tce_set_in_pieces(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
+			 struct iommu_user_ref *ref)
+{
+	long ret = H_SUCCESS;
+
+	/* Not to be waited for in a section, see kvmppc_tce_virt() */
+	if (!mutex_trylock(&run->stt->large_lock))
+		return H_BUSY;
+	if (!kvmppc_tce_set_pieces(run, tce & IOMMU_USER_PERM, ua, ref)) {
+		kvmppc_tce_set_pieces(run, 0, 0, NULL);
+		tce = 0;
+		ret = H_HARDWARE;
+	}
+	kvmppc_tce_set_shadow(run, tce);
+	mutex_unlock(&run->stt->large_lock);
+	return ret;
 }
 
 /* An entry with several parts */
@@ -727,8 +894,8 @@ static noinline __maybe_unused long
 kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 		    struct iommu_user_ref *ref)
 {
+	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
 	const u64 perm = tce & IOMMU_USER_PERM;
-	u64 *lock, word0;
 	unsigned int t;
 	long ret = H_SUCCESS;
 
@@ -743,24 +910,12 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	if (ret != H_SUCCESS)
 		return ret;
 
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
-		preempt_disable();
-
-	lock = run->pos[0].user;
-	if (!iommu_user_lock(lock, &word0, KVMPPC_TCE_MODE == IOMMU_USER_VIRT))
-		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
-
-	if (kvmppc_tce_set_parts(run, perm, ua, ref, &word0)) {
-		/* Neither old nor new: lead nowhere, in all tables */
-		kvmppc_tce_set_parts(run, 0, 0, NULL, &word0);
-		tce = 0;
-		ret = H_HARDWARE;
-	}
-	kvmppc_tce_set_shadow(run, tce);
-	iommu_user_unlock(lock, word0);
-
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
-		preempt_enable();
+	if (virt && run->in_pieces)
+		ret = kvmppc_tce_set_in_pieces(run, tce, ua, ref);
+	else
+		ret = kvmppc_tce_set_at_once(run, tce, ua, ref);
+	if (ret == H_TOO_HARD || ret == H_BUSY)
+		return ret;
 
 next:
 	kvmppc_tce_next(run);
@@ -808,9 +963,12 @@ static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
  * the first step, in a table of several parts, or one that a hypervisor keeps.
  */
 static __always_inline unsigned long
-kvmppc_tce_span(const struct kvmppc_tce_run *run)
+kvmppc_tce_span(const struct kvmppc_tce_run *run, const __be64 *list)
 {
 	if (!run->simple || !run->shadow_left || !run->pos[0].hw)
+		return 0;
+	/* An entry that was clear already needs no shadow; to map one does */
+	if (list && !run->shadow)
 		return 0;
 
 	return min3(run->end - run->idx, run->shadow_left, run->pos[0].left);
@@ -849,25 +1007,55 @@ static __always_inline void kvmppc_tce_span_end(struct kvmppc_tce_run *run,
 	kvmppc_tce_move(run, n);
 }
 
+/* Let go of an entry, @i from run->pos on, in the first @nr tables, unchanged */
+static __always_inline void
+kvmppc_tce_unlock_all(const struct kvmppc_tce_run *run, unsigned long i,
+		      unsigned int nr, const u64 *old)
+{
+	while (nr--)
+		iommu_user_unlock(run->pos[nr].user + i, old[nr]);
+}
+
 /*
- * Change an entry that is locked in the first table in the others, too: @i from
- * run->pos on.
+ * Lock an entry, @i from run->pos on, in the other tables, too; in none, the first
+ * one included, on return of false, as in kvmppc_tce_lock_parts().
  */
-static __always_inline void kvmppc_tce_set_others(struct kvmppc_tce_run *run,
-						  unsigned long i, u64 tce,
-						  u64 user)
+static __always_inline bool
+kvmppc_tce_lock_others(const struct kvmppc_tce_run *run, unsigned long i,
+		       unsigned int nr, u64 *old)
 {
 	unsigned int t;
-	u64 old;
 
-	for (t = 1; t < run->nr; ++t) {
-		struct iommu_user_pos pos = run->pos[t];
+	for (t = 1; t < nr; ++t) {
+		u64 *user = run->pos[t].user + i;
 
-		iommu_user_move(&pos, i);
-		iommu_user_lock(pos.user, &old, true);
+		if (likely(iommu_user_trylock(user, &old[t])))
+			continue;
+		if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT) {
+			kvmppc_tce_unlock_all(run, i, t, old);
+			return false;
+		}
+		iommu_user_lock(user, &old[t], true);
+	}
+	return true;
+}
+
+/* Change an entry in the other tables, and unlock it there */
+static __always_inline void kvmppc_tce_set_others(struct kvmppc_tce_run *run,
+						  unsigned long i,
+						  unsigned int nr, u64 tce,
+						  u64 user, const u64 *old)
+{
+	unsigned int t;
+
+	for (t = 1; t < nr; ++t) {
+		struct iommu_user_pos *pos = &run->pos[t];
+
 		/* The hardware view is in memory: nobody refuses */
-		iommu_user_set(&run->batch, &pos, tce, old, KVMPPC_TCE_MODE);
-		iommu_user_unlock(pos.user, user);
+		iommu_user_store(pos->hw + i, tce);
+		iommu_user_gone(&run->batch, pos->tbl, pos->entry + i, old[t],
+				KVMPPC_TCE_MODE);
+		iommu_user_unlock(pos->user + i, user);
 	}
 }
 
@@ -891,11 +1079,13 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
 
 	BUILD_BUG_ON(MM_IOMMU_HPA_DIRTY != TCE_PCI_WRITE);
 
-	n = min(n, ref->credit / nr);
+	/* The last credit holds the region */
+	n = min(n, (ref->credit - 1) / nr);
 	for (i = 0; i < n; ++i) {
 		u64 tce = iommu_user_load(list + i);
 		unsigned long off = tce - mem.base;
-		u64 old, new, word, hpa, *page;
+		u64 old[KVMPPC_TCE_TABLES] __uninitialized, new, word, hpa;
+		u64 *page;
 
 		if ((tce & mem.mask) != TCE_PCI_READ || off >= mem.limit)
 			break;
@@ -907,11 +1097,13 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
 		if (tce & ~hpa & MM_IOMMU_HPA_DIRTY)
 			WRITE_ONCE(*page, hpa | MM_IOMMU_HPA_DIRTY);
 
-		if (!iommu_user_trylock(user + i, &old))
+		if (!iommu_user_trylock(user + i, &old[0]))
 			break;
-		if (old) {
-			if (unlikely(old - first >= size)) {
-				iommu_user_unlock(user + i, old);
+		if (several && !kvmppc_tce_lock_others(run, i, nr, old))
+			break;
+		if (old[0]) {
+			if (unlikely(old[0] - first >= size)) {
+				kvmppc_tce_unlock_all(run, i, nr, old);
 				break;
 			}
 			replaced++;
@@ -921,7 +1113,7 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
 		      IOMMU_USER_SET;
 		iommu_user_store(hw + i, word);
 		if (several)
-			kvmppc_tce_set_others(run, i, word, new);
+			kvmppc_tce_set_others(run, i, nr, word, new, old);
 		WRITE_ONCE(shadow[i], tce);
 		iommu_user_unlock(user + i, new);
 	}
@@ -946,30 +1138,35 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 	__be64 *hw = run->pos[0].hw;
 	u64 *shadow = run->shadow;
 	const u64 first = ref->ua | IOMMU_USER_SET, size = ref->size;
+	const unsigned int nr = several ? run->nr : 1;
 	unsigned long i, removed = 0;
 
 	for (i = 0; shadow && i < n; ++i) {
-		u64 old;
+		u64 old[KVMPPC_TCE_TABLES] __uninitialized;
 
 		if (several && iommu_user_full(&run->batch))
 			break;
 		/* As in kvmppc_tce_clear() */
-		if (!several && !smp_load_acquire(&user[i]) &&
-		    READ_ONCE(shadow[i]) == tce)
-			continue;
+		if (!several && !READ_ONCE(user[i])) {
+			smp_acquire__after_ctrl_dep();
+			if (READ_ONCE(shadow[i]) == tce)
+				continue;
+		}
 
-		if (!iommu_user_trylock(user + i, &old))
+		if (!iommu_user_trylock(user + i, &old[0]))
 			break;
-		if (old) {
-			if (unlikely(old - first >= size)) {
-				iommu_user_unlock(user + i, old);
+		if (several && !kvmppc_tce_lock_others(run, i, nr, old))
+			break;
+		if (old[0]) {
+			if (unlikely(old[0] - first >= size)) {
+				kvmppc_tce_unlock_all(run, i, nr, old);
 				break;
 			}
 			removed++;
 			iommu_user_store(hw + i, 0);
 		}
 		if (several)
-			kvmppc_tce_set_others(run, i, 0, 0);
+			kvmppc_tce_set_others(run, i, nr, 0, 0, old);
 		WRITE_ONCE(shadow[i], tce);
 		iommu_user_unlock(user + i, 0);
 	}
@@ -1011,6 +1208,34 @@ kvmppc_tce_clear_several(struct kvmppc_tce_run *run, u64 tce, unsigned long n)
 	kvmppc_tce_clear_span(run, tce, n, true);
 }
 
+/*
+ * Write up to @n entries of a LIOBN that is bound to nothing, for as long as their
+ * TCEs lead to memslots that are found at once.
+ */
+static noinline __maybe_unused void
+kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
+		      unsigned long n)
+{
+	const unsigned long size = 1UL << run->stt->page_shift;
+	unsigned long i, mapped = 0, ua;
+
+	for (i = 0; i < n; ++i) {
+		if (list)
+			tce = iommu_user_load(list + i);
+		if (tce & IOMMU_USER_PERM) {
+			if (!kvmppc_tce_to_ua(run->stt->kvm, &run->slot, tce,
+					      size, &ua, false))
+				break;
+			mapped++;
+		}
+		WRITE_ONCE(run->shadow[i], tce);
+	}
+
+	run->stat->tce_mapped += mapped;
+	run->stat->tce_cleared += i - mapped;
+	kvmppc_tce_move(run, i);
+}
+
 /* Work entries that resemble the one before; @list as in kvmppc_tce_call */
 static __always_inline void kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 					     const __be64 *list, u64 tce)
@@ -1018,7 +1243,15 @@ static __always_inline void kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 	const bool several = run->nr > 1;
 	unsigned long n;
 
-	n = several ? kvmppc_tce_span_several(run) : kvmppc_tce_span(run);
+	if (!run->nr) {
+		if (run->shadow_left && run->shadow)
+			kvmppc_tce_write_span(run, list, tce,
+					      min(run->end - run->idx,
+						  run->shadow_left));
+		return;
+	}
+
+	n = several ? kvmppc_tce_span_several(run) : kvmppc_tce_span(run, list);
 	if (!n || (list && !run->mem.limit))
 		return;
 
@@ -1037,20 +1270,19 @@ static __always_inline void kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 }
 
 /*
- * How many of @n entries a run may work at once: those that stand for
- * IOMMU_USER_PIECE hardware entries.  Virtual mode makes progress with any
- * entry; other tiers (0) leave large ones to it.
+ * How many of @n entries a run may work at once: those that stand for @most
+ * hardware entries.  Virtual mode makes progress with any entry; other tiers (0)
+ * leave large ones to it.
  */
 static __always_inline unsigned long
-kvmppc_tce_piece(const struct kvmppc_tce_run *run, unsigned long n)
+kvmppc_tce_piece(const struct kvmppc_tce_run *run, unsigned long n,
+		 unsigned long most)
 {
-	unsigned long work = run->simple ? 1 : max(kvmppc_tce_work(run), 1UL);
-
-	if (n * work <= IOMMU_USER_PIECE && n <= IOMMU_USER_PIECE)
+	if (n <= most && n * run->work <= most)
 		return n;
 	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
 		return 0;
-	return max(IOMMU_USER_PIECE / work, 1UL);
+	return max(most / run->work, 1UL);
 }
 
 /**
@@ -1063,6 +1295,8 @@ kvmppc_tce_piece(const struct kvmppc_tce_run *run, unsigned long n)
  * @list_gpa: guest address; the rest of the list does not cross a 4K page
  * @list: their TCEs, copied by the caller; NULL when all are @tce
  * @tce: see @list
+ * @most: hardware entries that may be changed at once, in all tables
+ * @ret: H_PARAMETER when the arguments are wrong whatever the LIOBN is
  * @no_list: set when the list is not in registered memory
  */
 struct kvmppc_tce_call {
@@ -1074,6 +1308,8 @@ struct kvmppc_tce_call {
 	unsigned long list_gpa;
 	const __be64 *list;
 	u64 tce;
+	unsigned long most;
+	long ret;
 	bool no_list;
 };
 
@@ -1087,10 +1323,11 @@ struct kvmppc_tce_call {
  * @arg: a TCE, the guest address of a list, or what clear entries read back as
  * @n: entries; not used by H_PUT_TCE
  *
- * Return: H_SUCCESS; H_PARAMETER (PAPR 14.5.4.2): a list that is longer than 4K
- * or not aligned to it, permissions in the value of H_STUFF_TCE.
+ * H_PARAMETER (PAPR 14.5.4.2) is the answer to a list that is longer than 4K or not
+ * aligned to it, and to permissions in the value of H_STUFF_TCE, if the LIOBN is
+ * known; else the VMM has to judge.
  */
-static __always_inline long kvmppc_tce_args(struct kvmppc_tce_call *call,
+static __always_inline void kvmppc_tce_args(struct kvmppc_tce_call *call,
 					    struct kvm_vcpu *vcpu,
 					    unsigned long req,
 					    unsigned long liobn,
@@ -1107,24 +1344,43 @@ static __always_inline long kvmppc_tce_args(struct kvmppc_tce_call *call,
 	call->list_gpa = listed ? arg : 0;
 	call->list = NULL;
 	call->tce = listed ? 0 : arg;
+	call->most = IOMMU_USER_PIECE;
 	call->no_list = false;
 
+	call->ret = H_SUCCESS;
 	if (listed && (n > KVMPPC_TCE_LIST_MAX || arg & (SZ_4K - 1)))
-		return H_PARAMETER;
+		call->ret = H_PARAMETER;
 	if (req == H_STUFF_TCE && arg & IOMMU_USER_PERM)
-		return H_PARAMETER;
-	return H_SUCCESS;
+		call->ret = H_PARAMETER;
+}
+
+/*
+ * Is the page known to be poisoned?  To read it would be the end of the host; by
+ * the guest's user address virtual mode fails as the guest itself would.  Real mode
+ * cannot look at the page, and asks whether there is any such page at all.
+ */
+static __always_inline bool kvmppc_tce_poisoned(u64 hpa)
+{
+#ifdef CONFIG_MEMORY_FAILURE
+	if (KVMPPC_TCE_MODE == IOMMU_USER_REAL)
+		return atomic_long_read(&num_poisoned_pages);
+	/* A page of hugetlbfs fails as a whole */
+	return is_page_hwpoison(pfn_to_page(hpa >> PAGE_SHIFT));
+#else
+	return false;
+#endif
 }
 
 /*
  * The list of @call, as far as it is left.  Registered memory is pinned, and its
- * pages go after a grace period of iommu_user_srcu only.
+ * pages go after a grace period only.  So the region is found, which is enough to
+ * read from it in this section, and not held.
  */
 static __always_inline long
 kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 		const __be64 **list)
 {
-	struct iommu_user_ref *ref;
+	struct mm_iommu_table_group_mem_t *mem;
 	unsigned long ua;
 	u64 hpa;
 
@@ -1136,11 +1392,15 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 	if (!kvmppc_tce_to_ua(call->vcpu->kvm, &run->slot, call->list_gpa,
 			      sizeof(**list), &ua, true))
 		return kvmppc_tce_hard(&run->stat->tce_hard_list);
-	ref = iommu_user_ref(&run->batch, ua, sizeof(**list));
-	if (!ref || !iommu_user_open_region(ref->mem, KVMPPC_TCE_MODE))
+	mem = mm_iommu_find(run->batch.iommu, ua, sizeof(**list),
+			    run->batch.hint, true);
+	if (!mem || !iommu_user_open_region(mem, KVMPPC_TCE_MODE))
 		return kvmppc_tce_hard(&run->stat->tce_hard_list);
 
-	hpa = READ_ONCE(*mm_iommu_page(ref->mem, ua)) & PAGE_MASK;
+	hpa = READ_ONCE(*mm_iommu_page(mem, ua)) & PAGE_MASK;
+	if (unlikely(kvmppc_tce_poisoned(hpa)))
+		return kvmppc_tce_hard(&run->stat->tce_hard_list);
+
 	*list = __va(hpa | (ua & ~PAGE_MASK));
 	call->no_list = false;
 	return H_SUCCESS;
@@ -1151,9 +1411,9 @@ static __always_inline bool
 kvmppc_tce_has_one(const struct kvmppc_spapr_tce_table *stt,
 		   const struct iommu_table *tbl)
 {
-	return !READ_ONCE(tbl->it_pinned) && tbl->it_base && !tbl->it_indirect_levels &&
+	return !tbl->it_indirect_levels &&
 	       tbl->it_page_shift == stt->page_shift &&
-	       iommu_user_can(tbl, 1, IOMMU_USER_REAL);
+	       iommu_user_can(tbl, IOMMU_USER_REAL);
 }
 
 /*
@@ -1161,7 +1421,7 @@ kvmppc_tce_has_one(const struct kvmppc_spapr_tce_table *stt,
  * 0 when that cannot be.
  */
 static __always_inline u64
-kvmppc_tce_one_word(struct kvm *kvm, struct mm_struct *mm,
+kvmppc_tce_one_word(struct kvm *kvm, struct mm_iommu *iommu,
 		    struct kvmppc_spapr_tce_table *stt, u64 tce,
 		    unsigned long *ua, struct mm_iommu_table_group_mem_t **pmem,
 		    const bool search)
@@ -1174,7 +1434,7 @@ kvmppc_tce_one_word(struct kvm *kvm, struct mm_struct *mm,
 	if (!kvmppc_tce_to_ua(kvm, &slot, tce, 1UL << shift, ua, search))
 		return 0;
 
-	mem = mm_iommu_find(mm, *ua, 1UL << shift, &stt->hint, search);
+	mem = mm_iommu_find(iommu, *ua, 1UL << shift, &stt->hint, search);
 	if (!mem || !iommu_user_open_region(mem, KVMPPC_TCE_MODE))
 		return 0;
 
@@ -1210,8 +1470,8 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 					       const bool search)
 {
 	struct mm_iommu_table_group_mem_t *mem = NULL;
+	struct mm_iommu *iommu = vcpu->arch.tce_reader.iommu;
 	struct kvm *kvm = vcpu->kvm;
-	struct mm_struct *mm = kvm->mm;
 	struct kvmppc_spapr_tce_table *stt;
 	u64 *shadow, *user, old = 0, word = 0, new = 0;
 	struct iommu_table *tbl;
@@ -1226,7 +1486,7 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 
 	/* Pairs with smp_store_release() in kvmppc_tce_note_only() */
 	tbl = READ_ONCE(stt->only);
-	if (unlikely(!tbl || READ_ONCE(tbl->it_mm) != mm))
+	if (unlikely(!tbl || !kvmppc_tce_usable(kvm, tbl)))
 		return H_TOO_HARD;
 	shadow = READ_ONCE(stt->pages[idx / TCES_PER_PAGE]);
 	if (unlikely(!shadow))
@@ -1236,7 +1496,7 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 	user = (__force u64 *)tbl->it_userspace + idx;
 
 	if (tce & IOMMU_USER_PERM) {
-		word = kvmppc_tce_one_word(kvm, mm, stt, tce, &ua, &mem,
+		word = kvmppc_tce_one_word(kvm, iommu, stt, tce, &ua, &mem,
 					   search);
 		if (!word)
 			return H_TOO_HARD;
@@ -1266,7 +1526,7 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 
 	iommu_user_kill(tbl, stt->offset + idx, 1, KVMPPC_TCE_MODE);
 	if (old & IOMMU_USER_SET)
-		iommu_user_drop(mm, mem, old, &stt->hint);
+		iommu_user_drop(iommu, mem, old, &stt->hint);
 	return H_SUCCESS;
 }
 
@@ -1274,13 +1534,14 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
  * kvmppc_tce_put() - serve a hypercall that writes TCEs, or a piece of it
  * @call: the call; on return it says what is left of it
  *
- * Context: kvm->srcu and iommu_user_srcu held; no lock held; in virtual mode
+ * Context: kvm->srcu held; in a section; no lock held; in virtual mode
  * preemption on.
  * Return: H_SUCCESS when the entries that @call has moved past are in force,
  * which are all in a mode other than IOMMU_USER_VIRT; H_PARAMETER when the
  * LIOBN has not all of the entries; H_TOO_HARD when the next tier has to try;
  * H_NOT_ENOUGH_RESOURCES when memory for a shadow page or a table level cannot
- * be had; H_HARDWARE when the hypervisor below refused.  But for H_SUCCESS,
+ * be had; H_HARDWARE when the hypervisor below refused; in virtual mode H_BUSY when
+ * another CPU has an entry that is worked in pieces.  But for H_SUCCESS,
  * entries that @call has not moved past are as they were (PAPR 14.5.4.2).
  */
 static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
@@ -1294,17 +1555,21 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 	run.stat = &call->vcpu->stat;
 	stt = kvmppc_tce_find(call->vcpu->kvm, call->liobn);
 	if (!stt)
-		return kvmppc_tce_hard(&run.stat->tce_hard_liobn);
+		return kvmppc_tce_hopeless(call->vcpu,
+					   &run.stat->tce_hard_liobn);
+
+	if (call->ret != H_SUCCESS)
+		return call->ret;
 
 	ret = kvmppc_tce_window(stt, call->ioba, call->n, &idx);
 	if (ret != H_SUCCESS)
 		return ret;
 
-	ret = kvmppc_tce_begin(&run, stt, idx, call->n);
+	ret = kvmppc_tce_begin(&run, call->vcpu, stt, idx, call->n);
 	if (ret != H_SUCCESS)
 		return ret;
 
-	n = kvmppc_tce_piece(&run, call->n);
+	n = kvmppc_tce_piece(&run, call->n, call->most);
 	if (!n && call->n)
 		return kvmppc_tce_hard(&run.stat->tce_hard_count);
 	run.end = idx + n;
@@ -1347,7 +1612,7 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
  * @ioba: bus address of the entry, in bytes
  * @tce: where to store the TCE
  *
- * Context: kvm->srcu held; any mode.
+ * Context: in a section; any mode.
  * Return: H_SUCCESS; H_PARAMETER; H_TOO_HARD when the LIOBN is not known.
  */
 static __always_inline long kvmppc_tce_get(struct kvm *kvm, unsigned long liobn,
@@ -1405,7 +1670,7 @@ static __always_inline bool kvmppc_tce_is_one(unsigned long req,
 static noinline __maybe_unused long
 kvmppc_tce_guest_more(struct kvm_vcpu *vcpu, u64 *served, unsigned long req,
 		      unsigned long liobn, unsigned long ioba,
-		      unsigned long arg, unsigned long n)
+		      unsigned long arg, unsigned long n, unsigned long most)
 {
 	struct kvmppc_tce_call call __uninitialized;
 	long ret;
@@ -1416,9 +1681,9 @@ kvmppc_tce_guest_more(struct kvm_vcpu *vcpu, u64 *served, unsigned long req,
 			return ret;
 	}
 
-	ret = kvmppc_tce_args(&call, vcpu, req, liobn, ioba, arg, n);
-	if (ret == H_SUCCESS)
-		ret = kvmppc_tce_put(&call);
+	kvmppc_tce_args(&call, vcpu, req, liobn, ioba, arg, n);
+	call.most = most;
+	ret = kvmppc_tce_put(&call);
 	if (ret != H_TOO_HARD)
 		++*served;
 	return ret;
@@ -1432,7 +1697,9 @@ kvmppc_tce_guest_get(struct kvm_vcpu *vcpu, u64 *served, unsigned long liobn,
 	u64 tce;
 	long ret;
 
+	mm_iommu_enter(&vcpu->arch.tce_reader);
 	ret = kvmppc_tce_get(vcpu->kvm, liobn, ioba, &tce);
+	mm_iommu_leave(&vcpu->arch.tce_reader);
 	if (ret == H_SUCCESS)
 		kvmppc_tce_set_gpr(vcpu, 4, tce);
 	if (ret != H_TOO_HARD)
@@ -1440,49 +1707,58 @@ kvmppc_tce_guest_get(struct kvm_vcpu *vcpu, u64 *served, unsigned long liobn,
 	return ret;
 }
 
-/* Serve another hypercall; for the arguments see kvmppc_tce_args() */
+/*
+ * Serve another hypercall, of @most hardware entries; for the other arguments see
+ * kvmppc_tce_args().
+ */
 static __always_inline long
 kvmppc_tce_guest_put(struct kvm_vcpu *vcpu, u64 *served, unsigned long req,
 		     unsigned long liobn, unsigned long ioba,
-		     unsigned long arg, unsigned long n)
+		     unsigned long arg, unsigned long n, unsigned long most)
 {
 	long ret = H_TOO_HARD;
 
+	mm_iommu_enter(&vcpu->arch.tce_reader);
 	if (kvmppc_tce_is_one(req, arg, n))
 		ret = kvmppc_tce_put_one(vcpu, served, liobn, ioba, arg, false);
 	if (unlikely(ret == H_TOO_HARD))
 		ret = kvmppc_tce_guest_more(vcpu, served, req, liobn, ioba, arg,
-					    n);
+					    n, most);
+	mm_iommu_leave(&vcpu->arch.tce_reader);
 	return ret;
 }
 
 /*
  * Serve the hypercall that @vcpu exited for, if it is one of ours and @tier is
- * on.  True when it is done, and the answer is in GPR3.
+ * on, with @most hardware entries at most.  True when it is done, and the answer is
+ * in GPR3.
  */
 static __always_inline bool kvmppc_tce_guest_hcall(struct kvm_vcpu *vcpu,
 						   u64 *served,
-						   unsigned int tier)
+						   unsigned int tier,
+						   unsigned long most)
 {
 	unsigned long req = kvmppc_tce_gpr(vcpu, 3);
 	unsigned long liobn = kvmppc_tce_gpr(vcpu, 4);
 	unsigned long ioba = kvmppc_tce_gpr(vcpu, 5);
+	unsigned long n = kvmppc_tce_gpr(vcpu, 7);
 	long ret;
 
 	if (req != H_PUT_TCE && req != H_STUFF_TCE &&
 	    req != H_PUT_TCE_INDIRECT && req != H_GET_TCE)
 		return false;
 
-	if (!(vcpu->kvm->arch.tce_tiers & tier) ||
+	if (!(vcpu->kvm->arch.tce_tiers & tier) || vcpu->arch.tce_hopeless ||
 	    !test_bit(req / 4, vcpu->kvm->arch.enabled_hcalls))
 		return false;
 
 	if (req == H_GET_TCE)
 		ret = kvmppc_tce_guest_get(vcpu, served, liobn, ioba);
+	else if (tier == KVMPPC_TCE_TIER_PARTIAL && req != H_PUT_TCE && n > most)
+		ret = H_TOO_HARD;
 	else
 		ret = kvmppc_tce_guest_put(vcpu, served, req, liobn, ioba,
-					   kvmppc_tce_gpr(vcpu, 6),
-					   kvmppc_tce_gpr(vcpu, 7));
+					   kvmppc_tce_gpr(vcpu, 6), n, most);
 	if (ret == H_TOO_HARD)
 		return false;
 

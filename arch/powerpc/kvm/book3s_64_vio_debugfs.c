@@ -3,13 +3,12 @@
  * What LIOBNs a VM has, and what they are bound to, in the VM's directory of
  * debugfs.  The files are told in Documentation/virt/kvm/ppc-tce.rst.
  *
- * LIOBNs, bindings and the groups behind them stay while
- * kvm->arch.spapr_tce_lock is held.  The files go before the VM does: removing
- * them waits for who is reading, and a file that stays open reads nothing more.
+ * LIOBNs, bindings and their owners stay while kvm->arch.spapr_tce_lock is held.
+ * The files go before the VM does: removing them waits for whoever is reading, and
+ * a file that stays open reads nothing more.
  */
 
 #include <linux/debugfs.h>
-#include <linux/iommu.h>
 #include <linux/kvm_host.h>
 #include <linux/overflow.h>
 #include <linux/sched/signal.h>
@@ -67,9 +66,9 @@ kvmppc_tce_show_binding(struct seq_file *m,
 	const struct kvmppc_tce_owner *owner;
 	const char *state = "in-use";
 
-	if (!READ_ONCE(tbl->it_mm))
+	if (!iommu_user_is_open(tbl))
 		state = "removed";
-	else if (tbl->it_pinned)
+	else if (READ_ONCE(tbl->it_mm_pinned))
 		state = "v1-container";
 
 	seq_printf(m, "  table start 0x%lx size 0x%lx page 0x%lx state %s groups",
@@ -77,7 +76,7 @@ kvmppc_tce_show_binding(struct seq_file *m,
 		   tbl->it_size << tbl->it_page_shift,
 		   1UL << tbl->it_page_shift, state);
 	list_for_each_entry(owner, &stit->owners, next)
-		seq_printf(m, " %d", iommu_group_id(owner->grp));
+		seq_printf(m, " %d", owner->group);
 	seq_putc(m, '\n');
 }
 

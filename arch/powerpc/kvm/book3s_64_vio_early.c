@@ -10,12 +10,13 @@
  *    again.  This is all that a nested host has.
  *
  * Interrupts are off and RCU does not watch.  A call changes up to
- * IOMMU_USER_PIECE hardware entries, or IOMMU_USER_FOREIGN where that takes a
- * hypercall each; it neither allocates nor sleeps.  kvm->srcu and
- * iommu_user_srcu are held by who entered the guest.
+ * IOMMU_USER_PIECE hardware entries, or IOMMU_USER_FOREIGN where that takes
+ * hypercalls; it neither allocates nor sleeps.  kvm->srcu is held by whoever
+ * entered the guest.
  *
- * In a partial exit a fault is fatal, so the Makefile turns all instrumentation
- * off for this file.
+ * In a partial exit a fault, a system reset and a machine check are fatal.  So it
+ * changes KVMPPC_TCE_PARTIAL_MAX entries at most and leaves longer calls to the early
+ * exit, and the Makefile turns all instrumentation off for this file.
  */
 
 #include <linux/kvm_host.h>
@@ -33,7 +34,8 @@
 bool kvmppc_partial_tce_hcall(struct kvm_vcpu *vcpu)
 {
 	return kvmppc_tce_guest_hcall(vcpu, &vcpu->stat.tce_partial_exit,
-				      KVMPPC_TCE_TIER_PARTIAL);
+				      KVMPPC_TCE_TIER_PARTIAL,
+				      KVMPPC_TCE_PARTIAL_MAX);
 }
 
 /**
@@ -46,6 +48,6 @@ bool kvmppc_partial_tce_hcall(struct kvm_vcpu *vcpu)
 bool kvmppc_early_tce_hcall(struct kvm_vcpu *vcpu)
 {
 	return kvmppc_tce_guest_hcall(vcpu, &vcpu->stat.tce_early_exit,
-				      KVMPPC_TCE_TIER_EARLY);
+				      KVMPPC_TCE_TIER_EARLY, IOMMU_USER_PIECE);
 }
 EXPORT_SYMBOL_GPL(kvmppc_early_tce_hcall);

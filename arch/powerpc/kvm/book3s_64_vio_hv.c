@@ -22,13 +22,51 @@
  *    entries; it neither allocates nor waits for long.  What is too hard goes on
  *    to virtual mode, which does the whole call again.
  *
- * kvm->srcu and iommu_user_srcu are held by the task that entered the guest.
+ * kvm->srcu is held by the task that entered the guest.
  */
 
 #include <linux/kvm_host.h>
 
 #define KVMPPC_TCE_MODE	IOMMU_USER_REAL
 #include "book3s_64_vio.h"
+
+/*
+ * The PMU is the guest's in real mode.  One that runs stops meanwhile: the guest
+ * shall neither count nor sample what the host does.
+ */
+static __always_inline unsigned long kvmppc_rm_freeze_pmu(void)
+{
+	unsigned long mmcr0 = mfspr(SPRN_MMCR0);
+
+	if (unlikely(!(mmcr0 & MMCR0_FC))) {
+		mtspr(SPRN_MMCR0, mmcr0 | MMCR0_FC);
+		isync();
+	}
+	return mmcr0;
+}
+
+static __always_inline void kvmppc_rm_thaw_pmu(unsigned long mmcr0)
+{
+	if (unlikely(!(mmcr0 & MMCR0_FC)))
+		mtspr(SPRN_MMCR0, mmcr0);
+}
+
+static __always_inline long kvmppc_rm_put(struct kvm_vcpu *vcpu, unsigned long req,
+					  unsigned long liobn, unsigned long ioba,
+					  unsigned long arg, unsigned long npages)
+{
+	unsigned long mmcr0;
+	long ret;
+
+	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
+		return H_TOO_HARD;
+
+	mmcr0 = kvmppc_rm_freeze_pmu();
+	ret = kvmppc_tce_guest_put(vcpu, &vcpu->stat.tce_real_mode, req, liobn,
+				   ioba, arg, npages, IOMMU_USER_PIECE);
+	kvmppc_rm_thaw_pmu(mmcr0);
+	return ret;
+}
 
 /**
  * kvmppc_rm_h_put_tce() - H_PUT_TCE, from hcall_real_table
@@ -43,11 +81,7 @@
 long kvmppc_rm_h_put_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 			 unsigned long ioba, unsigned long tce)
 {
-	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
-		return H_TOO_HARD;
-
-	return kvmppc_tce_guest_put(vcpu, &vcpu->stat.tce_real_mode, H_PUT_TCE,
-				    liobn, ioba, tce, 1);
+	return kvmppc_rm_put(vcpu, H_PUT_TCE, liobn, ioba, tce, 1);
 }
 
 /**
@@ -65,12 +99,7 @@ long kvmppc_rm_h_put_tce_indirect(struct kvm_vcpu *vcpu, unsigned long liobn,
 				  unsigned long ioba, unsigned long tce_list,
 				  unsigned long npages)
 {
-	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
-		return H_TOO_HARD;
-
-	return kvmppc_tce_guest_put(vcpu, &vcpu->stat.tce_real_mode,
-				    H_PUT_TCE_INDIRECT, liobn, ioba, tce_list,
-				    npages);
+	return kvmppc_rm_put(vcpu, H_PUT_TCE_INDIRECT, liobn, ioba, tce_list, npages);
 }
 
 /**
@@ -88,11 +117,7 @@ long kvmppc_rm_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 			   unsigned long ioba, unsigned long tce_value,
 			   unsigned long npages)
 {
-	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
-		return H_TOO_HARD;
-
-	return kvmppc_tce_guest_put(vcpu, &vcpu->stat.tce_real_mode,
-				    H_STUFF_TCE, liobn, ioba, tce_value, npages);
+	return kvmppc_rm_put(vcpu, H_STUFF_TCE, liobn, ioba, tce_value, npages);
 }
 
 /**
@@ -107,11 +132,16 @@ long kvmppc_rm_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 long kvmppc_rm_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 			 unsigned long ioba)
 {
+	unsigned long mmcr0;
+	long ret;
+
 	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
 		return H_TOO_HARD;
 
-	return kvmppc_tce_guest_get(vcpu, &vcpu->stat.tce_real_mode, liobn,
-				    ioba);
+	mmcr0 = kvmppc_rm_freeze_pmu();
+	ret = kvmppc_tce_guest_get(vcpu, &vcpu->stat.tce_real_mode, liobn, ioba);
+	kvmppc_rm_thaw_pmu(mmcr0);
+	return ret;
 }
 
 /**
@@ -124,5 +154,6 @@ long kvmppc_rm_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 bool kvmppc_rm_tce_hcall(struct kvm_vcpu *vcpu)
 {
 	return kvmppc_tce_guest_hcall(vcpu, &vcpu->stat.tce_partial_exit,
-				      KVMPPC_TCE_TIER_PARTIAL);
+				      KVMPPC_TCE_TIER_PARTIAL,
+				      KVMPPC_TCE_PARTIAL_MAX);
 }

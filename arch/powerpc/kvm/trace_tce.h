@@ -7,7 +7,6 @@
 #if !defined(_TRACE_KVM_TCE_H) || defined(TRACE_HEADER_MULTI_READ)
 #define _TRACE_KVM_TCE_H
 
-#include <linux/iommu.h>
 #include <linux/kvm_host.h>
 #include <linux/tracepoint.h>
 #include <asm/hvcall.h>
@@ -98,11 +97,11 @@ TRACE_EVENT(kvm_tce_fallback,
 		      __get_str(to), __get_str(reason))
 );
 
-/* A group's claim on the binding of a LIOBN to a hardware table */
+/* A file's claim on the binding of a LIOBN to a hardware table, by its group's id */
 DECLARE_EVENT_CLASS(kvm_tce_binding,
 		    TP_PROTO(struct kvm *kvm, u64 liobn,
-			     struct iommu_table *tbl, struct iommu_group *grp),
-		    TP_ARGS(kvm, liobn, tbl, grp),
+			     struct iommu_table *tbl, int group),
+		    TP_ARGS(kvm, liobn, tbl, group),
 
 		    TP_STRUCT__entry(__field(int, vm_pid)
 				     __field(u64, liobn)
@@ -114,7 +113,7 @@ DECLARE_EVENT_CLASS(kvm_tce_binding,
 
 		    TP_fast_assign(__entry->vm_pid = kvm->userspace_pid;
 				   __entry->liobn = liobn;
-				   __entry->group = iommu_group_id(grp);
+				   __entry->group = group;
 				   __entry->start = (u64)tbl->it_offset <<
 						    tbl->it_page_shift;
 				   __entry->size = (u64)tbl->it_size <<
@@ -129,14 +128,14 @@ DECLARE_EVENT_CLASS(kvm_tce_binding,
 
 DEFINE_EVENT(kvm_tce_binding, kvm_tce_bind,
 	     TP_PROTO(struct kvm *kvm, u64 liobn, struct iommu_table *tbl,
-		      struct iommu_group *grp),
-	     TP_ARGS(kvm, liobn, tbl, grp)
+		      int group),
+	     TP_ARGS(kvm, liobn, tbl, group)
 );
 
 DEFINE_EVENT(kvm_tce_binding, kvm_tce_release,
 	     TP_PROTO(struct kvm *kvm, u64 liobn, struct iommu_table *tbl,
-		      struct iommu_group *grp),
-	     TP_ARGS(kvm, liobn, tbl, grp)
+		      int group),
+	     TP_ARGS(kvm, liobn, tbl, group)
 );
 
 #endif /* _TRACE_KVM_TCE_H */

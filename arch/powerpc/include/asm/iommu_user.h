@@ -13,13 +13,14 @@
  *	+-----------------------------------+------------+-----+------+
  *
  * in the CPU's byte order; 0 is an entry that leads nowhere.  While LOCK is set
- * the rest of the word says nothing.  Between the two views and the @mapped
+ * the rest of the word is that of before.  Between the two views and the @mapped
  * count of the region behind the page (asm/mm_iommu.h) these rules hold:
  *
- *  - An entry is one thing.  Who changes it holds LOCK; the hardware word, the
+ *  - An entry is one thing.  Whoever changes it holds LOCK; the hardware word, the
  *    user word and the count belong together whenever LOCK is clear.  So two
  *    CPUs never add up wrongly, whatever they do to one entry.  LOCK is held
- *    with preemption off and without sleeping.
+ *    with preemption off and without sleeping.  Whoever holds several takes them
+ *    in the order of entries and of their tables' addresses.
  *
  *  - An entry with SET owns one count of its region.  The count is taken
  *    before the hardware word is written.
@@ -32,9 +33,15 @@
  *    another CPU before the invalidation.  So a batch keeps apart @credit
  *    (taken, not used yet) and @removed.
  *
- *  - A batch lives within one section of iommu_user_srcu.  When a table is
- *    closed, it_mm is cleared and a grace period waited for: after that nobody
- *    installs anything in it, and no batch holds a count on its behalf.
+ *  - Every region that a batch knows is counted by it, in @credit or @removed,
+ *    from the moment when it is added until the batch is put.  So no other
+ *    region can come to its addresses meanwhile, and an address within it tells
+ *    the region that an entry leads to.  Therefore the last @credit is not spent.
+ *
+ *  - A batch lives within one section (mm_iommu_enter()) of the mm that the table
+ *    leads to.  When a table is closed, it_mm is cleared and a grace period
+ *    waited for: after that nobody installs anything in it, and no batch holds a
+ *    count on its behalf.
  *
  * Everything here is inline, or static in each file that includes it, as it is
  * compiled for several tiers: for virtual mode, for a CPU that has just left a
@@ -72,7 +79,10 @@ enum iommu_user_mode {
 
 #define IOMMU_USER_PERM		(TCE_PCI_READ | TCE_PCI_WRITE)
 
-/* Entries of a hypervisor's table worked with interrupts off */
+/*
+ * Entries of hypervisors' tables worked with interrupts off, in all tables
+ * together.  Each takes a hypercall of the machine below.
+ */
 #define IOMMU_USER_FOREIGN	16UL
 
 /* How often a tier that may give up looks at a locked entry */
@@ -83,8 +93,10 @@ enum iommu_user_mode {
  * @mem: the region
  * @ua: its first user address
  * @size: its size in bytes
- * @credit: counts taken for translations to come
+ * @credit: counts taken for translations to come, and one to hold the region
  * @removed: counts of translations gone, to be dropped after invalidation
+ *
+ * The sum of @credit and @removed is never 0.
  */
 struct iommu_user_ref {
 	struct mm_iommu_table_group_mem_t *mem;
@@ -99,14 +111,14 @@ struct iommu_user_ref {
 
 /**
  * struct iommu_user_batch - changes waiting for one invalidation
- * @mm: whose memory the table leads to
+ * @iommu: whose memory the table leads to
  * @hint: see mm_iommu_find()
  * @cur: the region met last
  * @nr: regions in use
  * @ref: the regions
  */
 struct iommu_user_batch {
-	struct mm_struct *mm;
+	struct mm_iommu *iommu;
 	u32 *hint;
 	struct iommu_user_ref *cur;
 	unsigned int nr;
@@ -131,27 +143,38 @@ struct iommu_user_pos {
 
 int iommu_user_open(struct iommu_table *tbl, struct mm_struct *mm, bool pinned);
 void iommu_user_close(struct iommu_table *tbl);
+void iommu_user_synchronize(struct iommu_table *tbl);
 long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 		    unsigned long pages, unsigned long ua,
-		    enum dma_data_direction dir);
+		    enum dma_data_direction dir, struct mutex *lock);
 void iommu_user_unmap(struct iommu_table *tbl, unsigned long entry,
-		      unsigned long pages);
+		      unsigned long pages, struct mutex *lock);
 struct iommu_table *iommu_user_table_get(struct iommu_group *grp,
 					 struct mm_struct *mm,
 					 unsigned int page_shift,
 					 u64 offset, u64 size);
 int iommu_user_populate(struct iommu_table *tbl, unsigned long entry);
-int iommu_user_exchange(struct iommu_table *tbl, unsigned long entry, u64 tce,
-			u64 *old);
+
+/**
+ * iommu_user_is_open() - does a table lead to a user address space
+ * @tbl: table
+ *
+ * Context: any; a snapshot.
+ * Return: true, or false when its window was removed.
+ */
+static inline bool iommu_user_is_open(const struct iommu_table *tbl)
+{
+	return READ_ONCE(tbl->it_mm) || READ_ONCE(tbl->it_mm_pinned);
+}
 
 /*
  * Batches
  */
 
 static __always_inline void iommu_user_begin(struct iommu_user_batch *batch,
-					     struct mm_struct *mm, u32 *hint)
+					     struct mm_iommu *iommu, u32 *hint)
 {
-	batch->mm = mm;
+	batch->iommu = iommu;
 	batch->hint = hint;
 	batch->nr = 0;
 	batch->cur = &batch->ref[0];
@@ -165,56 +188,37 @@ static __always_inline bool iommu_user_ref_has(const struct iommu_user_ref *ref,
 	return ua - ref->ua < ref->size && size <= ref->size - (ua - ref->ua);
 }
 
-static noinline __maybe_unused struct iommu_user_ref *
+/* What @batch holds on the region that has all of a range; NULL if nothing */
+static __always_inline struct iommu_user_ref *
 iommu_user_ref_find(struct iommu_user_batch *batch, unsigned long ua,
 		    unsigned long size)
 {
-	struct mm_iommu_table_group_mem_t *mem;
-	struct iommu_user_ref *ref;
 	unsigned int i;
 
 	for (i = 0; i < batch->nr; ++i) {
-		ref = &batch->ref[i];
-		if (iommu_user_ref_has(ref, ua, size)) {
-			batch->cur = ref;
-			return ref;
+		if (iommu_user_ref_has(&batch->ref[i], ua, size)) {
+			batch->cur = &batch->ref[i];
+			return batch->cur;
 		}
 	}
+	return NULL;
+}
 
-	if (batch->nr == IOMMU_USER_REFS)
-		return NULL;
+/* Add @mem, with counts that the caller has and passes on */
+static __always_inline struct iommu_user_ref *
+iommu_user_ref_add(struct iommu_user_batch *batch,
+		   struct mm_iommu_table_group_mem_t *mem,
+		   unsigned long credit, unsigned long removed)
+{
+	struct iommu_user_ref *ref = &batch->ref[batch->nr++];
 
-	mem = mm_iommu_find(batch->mm, ua, size, batch->hint, true);
-	if (!mem)
-		return NULL;
-
-	ref = &batch->ref[batch->nr++];
 	ref->mem = mem;
 	ref->ua = mem->ua;
 	ref->size = mem->entries << PAGE_SHIFT;
-	ref->credit = 0;
-	ref->removed = 0;
+	ref->credit = credit;
+	ref->removed = removed;
 	batch->cur = ref;
 	return ref;
-}
-
-/**
- * iommu_user_ref() - a region, in a batch
- * @batch: the batch
- * @ua: user address
- * @size: bytes from there on
- *
- * Return: what the batch holds on the region that has all of the range; NULL
- * when there is no such region, or no room for it, see iommu_user_full().
- */
-static __always_inline struct iommu_user_ref *
-iommu_user_ref(struct iommu_user_batch *batch, unsigned long ua,
-	       unsigned long size)
-{
-	if (likely(iommu_user_ref_has(batch->cur, ua, size)))
-		return batch->cur;
-
-	return iommu_user_ref_find(batch, ua, size);
 }
 
 /**
@@ -222,7 +226,7 @@ iommu_user_ref(struct iommu_user_batch *batch, unsigned long ua,
  * @batch: the batch
  *
  * An entry that is one entry of one table needs room for the region that it is
- * to lead to, and for the one that it leaves.  Who asks before each entry, and
+ * to lead to, and for the one that it leaves.  Whoever asks before each entry, and
  * invalidates what the batch has changed when the answer is true, pays for one
  * invalidation per some entries, not one per entry.
  *
@@ -254,39 +258,69 @@ iommu_user_take(struct mm_iommu_table_group_mem_t *mem, unsigned long n)
 	 * counted is not there yet, so nothing has to be ordered.
 	 */
 	do {
-		if (unlikely(!old))
+		if (unlikely(old <= 0))
 			return false;
 	} while (!atomic64_try_cmpxchg_relaxed(&mem->mapped, &old, old + n));
 
 	return true;
 }
 
+static noinline __maybe_unused struct iommu_user_ref *
+iommu_user_reserve_more(struct iommu_user_batch *batch, unsigned long ua,
+			unsigned long size, unsigned long need,
+			unsigned long more, const enum iommu_user_mode mode)
+{
+	struct iommu_user_ref *ref = iommu_user_ref_find(batch, ua, size);
+	struct mm_iommu_table_group_mem_t *mem;
+	unsigned long take = need + more + 1;
+
+	if (ref) {
+		if (ref->credit > need)
+			return ref;
+		mem = ref->mem;
+		take -= ref->credit;
+	} else {
+		if (batch->nr == IOMMU_USER_REFS)
+			return NULL;
+		mem = mm_iommu_find(batch->iommu, ua, size, batch->hint, true);
+		if (!mem)
+			return NULL;
+	}
+
+	if (!iommu_user_open_region(mem, mode) || !iommu_user_take(mem, take))
+		return NULL;
+
+	if (!ref)
+		return iommu_user_ref_add(batch, mem, take, 0);
+	ref->credit += take;
+	return ref;
+}
+
 /**
- * iommu_user_reserve() - take counts for translations to come
- * @ref: region
- * @need: translations that must be possible
+ * iommu_user_reserve() - hold a region, and take counts for translations to come
+ * @batch: the batch
+ * @ua: user address
+ * @size: bytes from there on
+ * @need: translations that must be possible; 0 to look at the memory only
  * @more: translations that are likely to follow
  * @mode: where this runs
  *
- * Return: true when @ref->credit is @need or more; false when the region is
- * being unregistered, or its page list cannot be read in @mode.
+ * Return: what the batch holds on the region that has all of the range, with
+ * @credit above @need; NULL when there is no such region, it is being
+ * unregistered, its page list cannot be read in @mode, or the batch has no room
+ * for it, see iommu_user_full().
  */
-static __always_inline bool
-iommu_user_reserve(struct iommu_user_ref *ref, unsigned long need,
-		   unsigned long more, const enum iommu_user_mode mode)
+static __always_inline struct iommu_user_ref *
+iommu_user_reserve(struct iommu_user_batch *batch, unsigned long ua,
+		   unsigned long size, unsigned long need, unsigned long more,
+		   const enum iommu_user_mode mode)
 {
-	unsigned long take;
+	struct iommu_user_ref *ref = batch->cur;
 
-	if (likely(ref->credit >= need))
-		return true;
+	if (likely(iommu_user_ref_has(ref, ua, size) && ref->credit > need))
+		return ref;
 
-	take = need - ref->credit + more;
-	if (!iommu_user_open_region(ref->mem, mode) ||
-	    !iommu_user_take(ref->mem, take))
-		return false;
-
-	ref->credit += take;
-	return true;
+	return iommu_user_reserve_more(batch, ua, size, need, more, mode);
 }
 
 /**
@@ -297,47 +331,40 @@ iommu_user_reserve(struct iommu_user_ref *ref, unsigned long need,
  */
 static __always_inline void iommu_user_put(struct iommu_user_batch *batch)
 {
+	unsigned long removed = 0;
 	unsigned int i;
 
-	/*
-	 * The invalidation is complete before a count goes.  Pairs with the
-	 * atomic64_cmpxchg() in mm_iommu_retire().
-	 */
-	mb();
+	for (i = 0; i < batch->nr; ++i)
+		removed |= batch->ref[i].removed;
 
-	for (i = 0; i < batch->nr; ++i) {
-		struct iommu_user_ref *ref = &batch->ref[i];
-		unsigned long n = ref->credit + ref->removed;
-
-		if (n)
-			atomic64_sub(n, &ref->mem->mapped);
+	/* Credit that was not used led no device anywhere */
+	if (removed) {
+		/*
+		 * The invalidation is complete before a count goes.  Pairs with
+		 * the atomic64_cmpxchg() in mm_iommu_retire().
+		 */
+		mb();
 	}
 
-	iommu_user_begin(batch, batch->mm, batch->hint);
+	for (i = 0; i < batch->nr; ++i)
+		atomic64_sub(batch->ref[i].credit + batch->ref[i].removed,
+			     &batch->ref[i].mem->mapped);
+
+	iommu_user_begin(batch, batch->iommu, batch->hint);
 }
 
 /**
  * iommu_user_can() - can a table be changed in some mode
  * @tbl: table
- * @pages: entries that are to change
  * @mode: where that is to be done
- *
- * A table that a hypervisor keeps costs a call of it per entry.
  *
  * Return: true, or false when it has to be done in virtual mode.
  */
 static __always_inline bool iommu_user_can(const struct iommu_table *tbl,
-					   unsigned long pages,
 					   const enum iommu_user_mode mode)
 {
-	switch (mode) {
-	case IOMMU_USER_REAL:
-		return tbl->it_base && tbl->it_ops->tce_kill_rm;
-	case IOMMU_USER_EARLY:
-		return tbl->it_base || pages <= IOMMU_USER_FOREIGN;
-	default:
-		return true;
-	}
+	return mode != IOMMU_USER_REAL ||
+	       (tbl->it_base && tbl->it_ops->tce_kill_rm);
 }
 
 /**
@@ -489,9 +516,9 @@ static __always_inline void iommu_user_next(struct iommu_user_pos *pos)
  * @user: its user word
  * @old: where to store what the entry leads to
  *
- * A locked word is overwritten by itself.  What the last writer stored comes
- * before what this one stores, as the stores depend on the answer: for that no
- * barrier is needed.  Who reads the hardware word has to add one.
+ * What the last writer stored comes before what this one stores, as the stores
+ * depend on the answer: for that no barrier is needed.  Whoever reads what the last
+ * writer stored, or looks up what the word leads to, has to add one.
  *
  * Context: preemption off.
  * Return: true, and the entry is to be unlocked by iommu_user_unlock(); false
@@ -500,7 +527,7 @@ static __always_inline void iommu_user_next(struct iommu_user_pos *pos)
 static __always_inline bool iommu_user_trylock(u64 *user, u64 *old)
 {
 	/* Pairs with the release in iommu_user_unlock() */
-	*old = xchg_relaxed(user, IOMMU_USER_LOCK);
+	*old = atomic64_fetch_or_relaxed(IOMMU_USER_LOCK, (atomic64_t *)user);
 	return !(*old & IOMMU_USER_LOCK);
 }
 
@@ -536,8 +563,8 @@ static __always_inline void iommu_user_unlock(u64 *user, u64 word)
 
 /**
  * iommu_user_drop() - drop the count of a translation that has gone
- * @mm: whose memory it led to
- * @mem: a region that it may have led to, or NULL
+ * @iommu: whose memory it led to
+ * @mem: a region that was counted when the entry was locked, or NULL
  * @old: the user word that it had, with IOMMU_USER_SET
  * @hint: see mm_iommu_find()
  *
@@ -545,16 +572,74 @@ static __always_inline void iommu_user_unlock(u64 *user, u64 word)
  * stays registered, so it is found.
  */
 static __always_inline void
-iommu_user_drop(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem,
+iommu_user_drop(struct mm_iommu *iommu, struct mm_iommu_table_group_mem_t *mem,
 		u64 old, u32 *hint)
 {
 	const unsigned long ua = old & IOMMU_USER_UA;
 
-	/* Pairs with mm_iommu_retire(), as in iommu_user_put() */
+	/*
+	 * The invalidation is complete before the count goes: pairs with
+	 * mm_iommu_retire(), as in iommu_user_put().  And the look-up sees the
+	 * array in which whoever set @old found the region: pairs with the
+	 * release in iommu_user_unlock().
+	 */
 	mb();
 	if (!mem || ua - mem->ua >= mem->entries << PAGE_SHIFT)
-		mem = mm_iommu_find(mm, ua, 1, hint, true);
+		mem = mm_iommu_find(iommu, ua, 1, hint, true);
 	atomic64_dec(&mem->mapped);
+}
+
+/* As iommu_user_gone(), for a region that is not the one met last */
+static noinline __maybe_unused void
+iommu_user_gone_other(struct iommu_user_batch *batch, struct iommu_table *tbl,
+		      unsigned long entry, u64 old,
+		      const enum iommu_user_mode mode)
+{
+	const unsigned long ua = old & IOMMU_USER_UA;
+	struct iommu_user_ref *ref = iommu_user_ref_find(batch, ua, 1);
+
+	if (ref) {
+		ref->removed++;
+		return;
+	}
+
+	if (unlikely(batch->nr == IOMMU_USER_REFS)) {
+		/* More than the batch can hold: invalidate for it alone */
+		iommu_user_kill(tbl, entry, 1, mode);
+		iommu_user_drop(batch->iommu, NULL, old, batch->hint);
+		return;
+	}
+
+	/*
+	 * The look-up sees the array in which whoever set @old found the
+	 * region, or a later one.  It is in all of them, as the translation
+	 * counts it.  Pairs with the release in iommu_user_unlock().
+	 */
+	smp_acquire__after_ctrl_dep();
+	iommu_user_ref_add(batch, mm_iommu_find(batch->iommu, ua, 1,
+						batch->hint, true), 0, 1);
+}
+
+/**
+ * iommu_user_gone() - a locked entry leads elsewhere now
+ * @batch: takes over the count of the translation that was there
+ * @tbl: table
+ * @entry: the entry, counted from bus address 0; its hardware word is changed
+ * @old: the user word that iommu_user_lock() returned
+ * @mode: where this runs
+ */
+static __always_inline void iommu_user_gone(struct iommu_user_batch *batch,
+					    struct iommu_table *tbl,
+					    unsigned long entry, u64 old,
+					    const enum iommu_user_mode mode)
+{
+	if (!(old & IOMMU_USER_SET))
+		return;
+
+	if (likely(iommu_user_ref_has(batch->cur, old & IOMMU_USER_UA, 1)))
+		batch->cur->removed++;
+	else
+		iommu_user_gone_other(batch, tbl, entry, old, mode);
 }
 
 /**
@@ -573,29 +658,15 @@ static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
 					  u64 tce, u64 old,
 					  const enum iommu_user_mode mode)
 {
-	struct iommu_user_ref *ref;
-
 	if (mode == IOMMU_USER_REAL || likely(pos->hw)) {
 		iommu_user_store(pos->hw, tce);
 	} else {
-		int ret = iommu_user_exchange(pos->tbl, pos->entry, tce, NULL);
-
-		if (ret)
-			return ret;
+		/* The user word says what is there: nobody has to ask */
+		if (pos->tbl->it_ops->put(pos->tbl, pos->entry, tce))
+			return -EIO;
 	}
 
-	if (!(old & IOMMU_USER_SET))
-		return 0;
-
-	ref = iommu_user_ref(batch, old & IOMMU_USER_UA, 1);
-	if (likely(ref)) {
-		ref->removed++;
-		return 0;
-	}
-
-	/* More regions than the batch can hold: invalidate for it alone */
-	iommu_user_kill(pos->tbl, pos->entry, 1, mode);
-	iommu_user_drop(batch->mm, NULL, old, batch->hint);
+	iommu_user_gone(batch, pos->tbl, pos->entry, old, mode);
 	return 0;
 }
 

@@ -4,28 +4,42 @@
  * so that single IOMMU pages of it can be handed to a device without asking
  * the memory management again.
  *
- * Regions belong to an mm and never overlap.  They are found through
- * mm->context.iommu_regions, an array sorted by user address:
+ * All of it belongs to one address space: struct mm_iommu, made when the first
+ * region is registered or the first virtual CPU created, and gone with the mm.
+ * Nobody waits here for another address space, nor for a guest that runs.
+ *
+ * Regions never overlap.  They are found through an array sorted by user address:
  *
  *	slot[0]		slot[1]		slot[2]
  *	ua..ua+size	(gone)		ua..ua+size
  *
- * A lookup is a binary search, preceded by one probe at the place where the
+ * A look-up is a binary search, preceded by one probe at the place where the
  * caller found its previous region, so that its cost does not grow with the
  * number of regions as long as a caller stays within one of them.  A new region
- * is published in a new array; an unregistered one leaves an empty slot behind,
+ * is published in a new array.  An unregistered one leaves an empty slot behind,
  * which needs no memory and so cannot fail.
  *
  * Life of a region.  @mapped is 1 when the region is registered and no
- * translation leads to it, 1 + n when n translations (or the batches that are
- * about to install or have just removed them, see asm/iommu_user.h) do, and 0
- * when it has been unregistered; 0 is final.  Whoever raises @mapped from a
- * value other than 0 keeps the pages pinned until it lowers it again.
+ * translation leads to it, 1 + n when n translations lead to it or gathers hold
+ * it (asm/iommu_user.h), and 0 when it has been unregistered.  0 is final.
+ * Whoever raises @mapped from another value than 0 keeps the pages pinned until
+ * he lowers it again.
  *
- * The array, the regions and their page lists are read by hypercalls in guest
- * context, where RCU does not look.  They are freed after a grace period of
- * iommu_user_srcu only; everything in this header wants that to be held, or
- * mm_iommu_lock, or a count in @mapped.
+ * Found is not held.  What a reader has found it may use
+ *
+ *  - until mm_iommu_leave(), to look at: the array, the region, its page list and
+ *    the pages behind it are freed after a grace period only, or
+ *
+ *  - while it holds a count in @mapped, to install translations, and to take an
+ *    address within the region for one of this region: only while the region is
+ *    counted can no other one be registered over its addresses.
+ *
+ * Grace periods.  Hypercalls read in guest context, where RCU does not look.  So
+ * each reader has a word of its own (struct mm_iommu_reader) that is odd from
+ * mm_iommu_enter() to mm_iommu_leave(), which is while one hypercall, or a piece of
+ * a long one, is served.  mm_iommu_synchronize() looks at the words of all readers
+ * of the mm, and waits for those that are odd to move on.  A guest that computes
+ * is not in a section, whatever it does and for how long.
  *
  * What is read with the MMU off must lie in the linear map: the descriptor, the
  * array and the chunks of the page list are small enough for the slab and page
@@ -37,9 +51,15 @@
 
 #include <linux/atomic.h>
 #include <linux/bits.h>
-#include <linux/mm_types.h>
-#include <linux/rcupdate.h>
-#include <linux/srcu.h>
+#include <linux/list.h>
+#include <linux/llist.h>
+#include <linux/mutex.h>
+#include <linux/types.h>
+
+#include <asm/barrier.h>
+#include <asm/page.h>
+
+struct mm_struct;
 
 /* Physical addresses in one chunk of a region's page list, as a shift */
 #define MM_IOMMU_CHUNK_SHIFT	(PAGE_SHIFT - 3)
@@ -57,17 +77,17 @@
 
 /**
  * struct mm_iommu_table_group_mem_t - one region of preregistered memory
- * @rcu: defers the release past iommu_user_srcu
- * @used: registrations by containers; under mm_iommu_lock
+ * @dead: links regions that were retired, until they are released
+ * @used: registrations by containers; under mm_iommu::lock
  * @mapped: see "Life of a region" above
  * @pageshift: the largest IOMMU page that every page of the region can back
- * @open: MM_IOMMU_OPEN*; 0 when @used is
+ * @open: MM_IOMMU_OPEN*; 0 when @used is, or when it was retired
  * @ua: user address of the first byte, a multiple of PAGE_SIZE
  * @entries: size in pages of PAGE_SIZE
  * @chunks: page list: @entries host physical addresses, a page per chunk
  */
 struct mm_iommu_table_group_mem_t {
-	struct rcu_head rcu;
+	struct llist_node dead;
 	unsigned long used;
 	atomic64_t mapped;
 	unsigned int pageshift;
@@ -91,44 +111,78 @@ struct mm_iommu_slot {
 
 /**
  * struct mm_iommu_regions - all regions of an mm, sorted by user address
- * @rcu: defers the release past iommu_user_srcu
  * @nr: slots
  * @slot: the slots, empty ones included
  */
 struct mm_iommu_regions {
-	struct rcu_head rcu;
 	unsigned int nr;
 	struct mm_iommu_slot slot[] __counted_by(nr);
 };
 
-extern struct srcu_struct iommu_user_srcu;
+/**
+ * struct mm_iommu - what an mm has of preregistered memory, and who reads it
+ * @lock: registrations; nests outside nothing
+ * @regions: the array, or NULL; changed under @lock, read in sections
+ * @readers_lock: @readers; held while a grace period is waited for
+ * @readers: struct mm_iommu_reader::next
+ */
+struct mm_iommu {
+	struct mutex lock; /* registrations */
+	struct mm_iommu_regions *regions;
+	struct mutex readers_lock; /* list of readers */
+	struct list_head readers;
+};
 
 /**
- * iommu_user_enter_guest() - let guest context read regions and tables
+ * struct mm_iommu_reader - who reads regions, and tables that lead to them
+ * @next: in mm_iommu::readers
+ * @iommu: the mm's object
+ * @seq: odd in a section; written by one CPU at a time
  *
- * Context: before guest entry, where RCU still watches.
- * Return: what iommu_user_exit_guest() wants.
+ * There is one in each virtual CPU, and one in each open table for the VFIO ioctls
+ * that work on it.
  */
-static inline int iommu_user_enter_guest(void)
+struct mm_iommu_reader {
+	struct list_head next;
+	struct mm_iommu *iommu;
+	unsigned int seq;
+};
+
+/**
+ * mm_iommu_enter() - begin a section
+ * @reader: not in a section
+ *
+ * Context: any, real mode included.  A section is bounded: it may sleep for memory,
+ * but neither waits for user space nor runs a guest.
+ */
+static __always_inline void mm_iommu_enter(struct mm_iommu_reader *reader)
 {
-	if (!IS_ENABLED(CONFIG_SPAPR_TCE_IOMMU))
-		return 0;
-	return srcu_read_lock(&iommu_user_srcu);
+	WRITE_ONCE(reader->seq, reader->seq + 1);
+	/*
+	 * Either the section sees what was unlinked before a grace period, or
+	 * the grace period sees the section.  Pairs with the smp_mb() in
+	 * mm_iommu_synchronize().
+	 */
+	smp_mb();
 }
 
 /**
- * iommu_user_exit_guest() - end what iommu_user_enter_guest() began
- * @idx: what that returned
+ * mm_iommu_leave() - end a section
+ * @reader: in a section
  *
- * Context: after all threads that entered with it have left the guest.
+ * Context: as mm_iommu_enter().
  */
-static inline void iommu_user_exit_guest(int idx)
+static __always_inline void mm_iommu_leave(struct mm_iommu_reader *reader)
 {
-	if (IS_ENABLED(CONFIG_SPAPR_TCE_IOMMU))
-		srcu_read_unlock(&iommu_user_srcu, idx);
+	/* Pairs with the acquire in mm_iommu_synchronize() */
+	smp_store_release(&reader->seq, reader->seq + 1);
 }
 
-bool mm_iommu_preregistered(struct mm_struct *mm);
+struct mm_iommu *mm_iommu_of(struct mm_struct *mm);
+void mm_iommu_reader_add(struct mm_iommu *iommu, struct mm_iommu_reader *reader);
+void mm_iommu_reader_del(struct mm_iommu_reader *reader);
+void mm_iommu_synchronize(struct mm_iommu *iommu);
+
 long mm_iommu_new(struct mm_struct *mm, unsigned long ua, unsigned long entries,
 		  struct mm_iommu_table_group_mem_t **pmem);
 struct mm_iommu_table_group_mem_t *mm_iommu_get(struct mm_struct *mm,
@@ -174,22 +228,21 @@ mm_iommu_search(struct mm_iommu_regions *regions, unsigned long ua,
 
 /**
  * mm_iommu_find() - the region that holds a range of user addresses
- * @mm: whose memory
+ * @iommu: whose memory
  * @ua: first user address
  * @size: bytes, at least 1; up to PAGE_SIZE they do not cross a page
  * @hint: slot number where the caller found its last region; updated
  * @search: look in other slots, too
  *
- * Context: any, real mode included; iommu_user_srcu held.
- * Return: the region that holds all of the range, or NULL.
+ * Context: any, real mode included; in a section.
+ * Return: the region that holds all of the range, or NULL.  It is found, not held.
  */
 static __always_inline struct mm_iommu_table_group_mem_t *
-mm_iommu_find(struct mm_struct *mm, unsigned long ua, unsigned long size,
+mm_iommu_find(struct mm_iommu *iommu, unsigned long ua, unsigned long size,
 	      u32 *hint, const bool search)
 {
-	/* Pairs with the smp_store_release() in mm_iommu_publish() */
-	struct mm_iommu_regions *regions =
-		READ_ONCE(mm->context.iommu_regions);
+	/* Pairs with the smp_store_release() in mm_iommu_insert() */
+	struct mm_iommu_regions *regions = READ_ONCE(iommu->regions);
 	unsigned int at = READ_ONCE(*hint);
 
 	if (unlikely(!regions))

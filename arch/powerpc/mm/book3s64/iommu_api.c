@@ -6,25 +6,33 @@
  *
  * Invariants:
  *
- *  - The array that mm->context.iommu_regions points to is sorted and free of
- *    overlaps; it changes under mm_iommu_lock only.  An array once published
- *    is changed in a single way: a slot's @mem becomes NULL.
+ *  - mm->context.iommu is made once, is never exchanged, and goes with the mm.
+ *    Whoever uses it holds a reference on the mm (mm_count).
+ *
+ *  - The array in mm_iommu::regions is sorted and free of overlaps; it changes
+ *    under mm_iommu::lock only.  An array once published is changed in a single
+ *    way: a slot's @mem becomes NULL.
  *
  *  - A region that is in an array has @mapped >= 1.  @mapped reaches 0 once,
- *    under mm_iommu_lock, by a compare-and-exchange from 1, and the slot is
+ *    under mm_iommu::lock, by a compare-and-exchange from 1, and the slot is
  *    emptied at once.  So a reader that finds a region may fail to raise
  *    @mapped, but never raises it on memory that is being unpinned.
  *
  *  - Unregistering does not fail for want of memory.
  *
- *  - Pages are unpinned after a grace period of iommu_user_srcu, not before:
- *    a hypercall in guest context may still be looking at the page list.  No
- *    device can reach them by then, as @mapped was 1.
+ *  - Pages are unpinned after a grace period, not before: a hypercall in guest
+ *    context may still be looking at the page list, or read a list of TCEs in
+ *    one of the pages.  No device can reach them by then, as @mapped was 1.
  *
  *  - Locked memory is charged for a region once per mm, however many
- *    containers register it.
+ *    containers register it, and for as long as its pages are pinned.
+ *
+ * Locks.  mm_iommu::lock is taken for a short time: pages are pinned, unpinned and
+ * accounted for, and grace periods waited for, without it.  mmap_lock is this
+ * mm's, and not taken under it.
  */
 
+#include <linux/delay.h>
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/mmu_context.h>
@@ -36,23 +44,126 @@
 
 #include <asm/mm_iommu.h>
 
-static DEFINE_MUTEX(mm_iommu_lock);
+/* How often a grace period looks at a section before it sleeps */
+#define MM_IOMMU_SPINS		100
+
+/* Pages that are unpinned between two points where the CPU may be given up */
+#define MM_IOMMU_PIECE		512UL
+
+/**
+ * mm_iommu_of() - the object of an address space
+ * @mm: address space; the caller holds a reference (mm_count)
+ *
+ * Context: may sleep.
+ * Return: the object, made if there was none; NULL when there is no memory.
+ */
+struct mm_iommu *mm_iommu_of(struct mm_struct *mm)
+{
+	/* What is in it depends on the pointer; pairs with the cmpxchg() below */
+	struct mm_iommu *old = READ_ONCE(mm->context.iommu), *new;
+
+	if (old)
+		return old;
+
+	new = kzalloc(sizeof(*new), GFP_KERNEL_ACCOUNT);
+	if (!new)
+		return NULL;
+
+	mutex_init(&new->lock);
+	mutex_init(&new->readers_lock);
+	INIT_LIST_HEAD(&new->readers);
+
+	old = cmpxchg(&mm->context.iommu, NULL, new);
+	if (old) {
+		kfree(new);
+		return old;
+	}
+	return new;
+}
+EXPORT_SYMBOL_GPL(mm_iommu_of);
+
+/**
+ * mm_iommu_reader_add() - let somebody read regions and tables of an mm
+ * @iommu: the mm's object; the caller holds the mm until mm_iommu_reader_del()
+ * @reader: who
+ *
+ * Context: may sleep; waits for a grace period that is under way.
+ */
+void mm_iommu_reader_add(struct mm_iommu *iommu, struct mm_iommu_reader *reader)
+{
+	reader->iommu = iommu;
+	reader->seq = 0;
+	mutex_lock(&iommu->readers_lock);
+	list_add(&reader->next, &iommu->readers);
+	mutex_unlock(&iommu->readers_lock);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_reader_add);
+
+/**
+ * mm_iommu_reader_del() - end what mm_iommu_reader_add() began
+ * @reader: not in a section, and for good
+ *
+ * Context: as mm_iommu_reader_add().
+ */
+void mm_iommu_reader_del(struct mm_iommu_reader *reader)
+{
+	mutex_lock(&reader->iommu->readers_lock);
+	list_del(&reader->next);
+	mutex_unlock(&reader->iommu->readers_lock);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_reader_del);
+
+/* Wait for the section that @reader is in, if it is in one */
+static void mm_iommu_wait(const struct mm_iommu_reader *reader)
+{
+	/* Pairs with the release in mm_iommu_leave() */
+	const unsigned int seq = smp_load_acquire(&reader->seq);
+	unsigned int spins = MM_IOMMU_SPINS;
+
+	if (!(seq & 1))
+		return;
+
+	/* Any other value will do, as a section that began later does no harm */
+	while (smp_load_acquire(&reader->seq) == seq) {
+		if (spins) {
+			spins--;
+			cpu_relax();
+		} else {
+			usleep_range(10, 50);
+		}
+	}
+}
+
+/**
+ * mm_iommu_synchronize() - wait for a grace period
+ * @iommu: the mm's object
+ *
+ * When this returns, every section that began before the call is over, and what
+ * was unlinked before the call is not seen by later ones.
+ *
+ * Context: may sleep, not in a section; for as long as a hypercall or a piece of
+ * one takes to be served.  Guests that run are not waited for.
+ */
+void mm_iommu_synchronize(struct mm_iommu *iommu)
+{
+	const struct mm_iommu_reader *reader;
+
+	might_sleep();
+	mutex_lock(&iommu->readers_lock);
+	/*
+	 * What was unlinked comes before the looks at the readers.  Pairs with
+	 * the smp_mb() in mm_iommu_enter().
+	 */
+	smp_mb();
+	list_for_each_entry(reader, &iommu->readers, next)
+		mm_iommu_wait(reader);
+	mutex_unlock(&iommu->readers_lock);
+}
+EXPORT_SYMBOL_GPL(mm_iommu_synchronize);
 
 static unsigned long mm_iommu_nr_chunks(unsigned long entries)
 {
 	return DIV_ROUND_UP(entries, MM_IOMMU_CHUNK_SIZE);
-}
-
-/**
- * mm_iommu_preregistered() - does an address space have registered regions
- * @mm: address space
- *
- * Context: any; the answer is a snapshot.
- * Return: true when there is at least one region.
- */
-bool mm_iommu_preregistered(struct mm_struct *mm)
-{
-	return READ_ONCE(mm->context.iommu_regions);
 }
 
 static void mm_iommu_unpin(struct mm_iommu_table_group_mem_t *mem,
@@ -67,6 +178,8 @@ static void mm_iommu_unpin(struct mm_iommu_table_group_mem_t *mem,
 		if (hpa & MM_IOMMU_HPA_DIRTY)
 			SetPageDirty(page);
 		unpin_user_page(page);
+		if (i % MM_IOMMU_PIECE == MM_IOMMU_PIECE - 1)
+			cond_resched();
 	}
 }
 
@@ -80,18 +193,23 @@ static void mm_iommu_free(struct mm_iommu_table_group_mem_t *mem)
 	kfree(mem);
 }
 
-static void mm_iommu_free_srcu(struct rcu_head *head)
+/*
+ * Give the pages of retired regions back, and then the locked memory that they
+ * were charged for.
+ */
+static void mm_iommu_release(struct mm_struct *mm, struct llist_head *dead)
 {
-	struct mm_iommu_table_group_mem_t *mem =
-		container_of(head, struct mm_iommu_table_group_mem_t, rcu);
+	struct mm_iommu_table_group_mem_t *mem, *tmp;
 
-	mm_iommu_unpin(mem, mem->entries);
-	mm_iommu_free(mem);
-}
+	if (llist_empty(dead))
+		return;
 
-static void mm_iommu_regions_free_srcu(struct rcu_head *head)
-{
-	kfree(container_of(head, struct mm_iommu_regions, rcu));
+	mm_iommu_synchronize(mm->context.iommu);
+	llist_for_each_entry_safe(mem, tmp, dead->first, dead) {
+		mm_iommu_unpin(mem, mem->entries);
+		account_locked_vm(mm, mem->entries, false);
+		mm_iommu_free(mem);
+	}
 }
 
 /* A region that nobody has registered any more takes no new translations */
@@ -117,7 +235,7 @@ mm_iommu_alloc(unsigned long ua, unsigned long entries)
 {
 	struct mm_iommu_table_group_mem_t *mem;
 
-	mem = kzalloc(sizeof(*mem), GFP_KERNEL);
+	mem = kzalloc(sizeof(*mem), GFP_KERNEL_ACCOUNT);
 	if (!mem)
 		return NULL;
 
@@ -127,7 +245,8 @@ mm_iommu_alloc(unsigned long ua, unsigned long entries)
 
 	mem->chunks = kvcalloc(mm_iommu_nr_chunks(entries),
 			       sizeof(mem->chunks[0]),
-			       GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+			       GFP_KERNEL_ACCOUNT | __GFP_NOWARN |
+			       __GFP_RETRY_MAYFAIL);
 	if (!mem->chunks) {
 		kfree(mem);
 		return NULL;
@@ -145,7 +264,7 @@ mm_iommu_alloc(unsigned long ua, unsigned long entries)
 static long mm_iommu_pin_chunk(struct mm_iommu_table_group_mem_t *mem,
 			       unsigned long first, unsigned long nr)
 {
-	u64 *hpas = (u64 *)__get_free_page(GFP_KERNEL);
+	u64 *hpas = (u64 *)__get_free_page(GFP_KERNEL_ACCOUNT);
 	unsigned long ua = mem->ua + (first << PAGE_SHIFT);
 	struct page **pages = (struct page **)hpas;
 	long i, pinned;
@@ -156,7 +275,9 @@ static long mm_iommu_pin_chunk(struct mm_iommu_table_group_mem_t *mem,
 		return -ENOMEM;
 	mem->chunks[first >> MM_IOMMU_CHUNK_SHIFT] = hpas;
 
-	pinned = pin_user_pages(ua, nr, FOLL_WRITE | FOLL_LONGTERM, pages);
+	/* Lets go of mmap_lock while user space brings a page */
+	pinned = pin_user_pages_unlocked(ua, nr, pages,
+					 FOLL_WRITE | FOLL_LONGTERM);
 
 	for (i = 0; i < pinned; ++i) {
 		struct page *page = pages[i];
@@ -171,8 +292,7 @@ static long mm_iommu_pin_chunk(struct mm_iommu_table_group_mem_t *mem,
 	return pinned;
 }
 
-static long mm_iommu_pin(struct mm_struct *mm,
-			 struct mm_iommu_table_group_mem_t *mem)
+static long mm_iommu_pin(struct mm_iommu_table_group_mem_t *mem)
 {
 	unsigned long done = 0;
 	long ret = 0;
@@ -180,7 +300,6 @@ static long mm_iommu_pin(struct mm_struct *mm,
 	/* Natural alignment is the most that an IOMMU page can use */
 	mem->pageshift = __ffs(mem->ua | (mem->entries << PAGE_SHIFT));
 
-	mmap_read_lock(mm);
 	while (done < mem->entries) {
 		unsigned long nr = min(mem->entries - done, MM_IOMMU_CHUNK_SIZE);
 
@@ -190,7 +309,6 @@ static long mm_iommu_pin(struct mm_struct *mm,
 		if (ret != nr)
 			break;
 	}
-	mmap_read_unlock(mm);
 
 	if (done == mem->entries)
 		return 0;
@@ -199,24 +317,15 @@ static long mm_iommu_pin(struct mm_struct *mm,
 	return ret < 0 ? ret : -EFAULT;
 }
 
-static void mm_iommu_publish(struct mm_struct *mm, struct mm_iommu_regions *new)
+/*
+ * Publish the regions of the mm and @mem in a new array without empty slots.  The
+ * caller frees @*unused, the array that there was, after a grace period.
+ */
+static long mm_iommu_insert(struct mm_iommu *iommu,
+			    struct mm_iommu_table_group_mem_t *mem,
+			    struct mm_iommu_regions **unused)
 {
-	struct mm_iommu_regions *old = mm->context.iommu_regions;
-
-	lockdep_assert_held(&mm_iommu_lock);
-
-	/* Pairs with the dependency from READ_ONCE() in mm_iommu_find() */
-	smp_store_release(&mm->context.iommu_regions, new);
-	if (old)
-		call_srcu(&iommu_user_srcu, &old->rcu,
-			  mm_iommu_regions_free_srcu);
-}
-
-/* Publish the regions of the mm and @mem in a new array without empty slots */
-static long mm_iommu_insert(struct mm_struct *mm,
-			    struct mm_iommu_table_group_mem_t *mem)
-{
-	struct mm_iommu_regions *old = mm->context.iommu_regions, *new;
+	struct mm_iommu_regions *old = iommu->regions, *new;
 	const struct mm_iommu_slot slot = {
 		.ua = mem->ua,
 		.size = mem->entries << PAGE_SHIFT,
@@ -225,9 +334,11 @@ static long mm_iommu_insert(struct mm_struct *mm,
 	unsigned int i, n = old ? old->nr : 0;
 	bool placed = false;
 
-	lockdep_assert_held(&mm_iommu_lock);
+	lockdep_assert_held(&iommu->lock);
 
-	new = kmalloc(struct_size(new, slot, n + 1), GFP_KERNEL);
+	/* The number of regions is the VMM's choice: no warning */
+	new = kmalloc(struct_size(new, slot, n + 1),
+		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!new)
 		return -ENOMEM;
 
@@ -252,13 +363,15 @@ static long mm_iommu_insert(struct mm_struct *mm,
 		new->slot[n++] = slot;
 	new->nr = n;
 
-	mm_iommu_publish(mm, new);
+	/* Pairs with the dependency from READ_ONCE() in mm_iommu_find() */
+	smp_store_release(&iommu->regions, new);
+	*unused = old;
 	return 0;
 }
 
 /**
  * mm_iommu_new() - register user memory
- * @mm: address space, normally current->mm; its locked memory is charged
+ * @mm: current->mm; its locked memory is charged
  * @ua: user address, a multiple of PAGE_SIZE
  * @entries: size in pages of PAGE_SIZE, at least 1; @ua + size does not wrap
  * @pmem: where the new region is stored, with one registration
@@ -271,9 +384,13 @@ static long mm_iommu_insert(struct mm_struct *mm,
 long mm_iommu_new(struct mm_struct *mm, unsigned long ua, unsigned long entries,
 		  struct mm_iommu_table_group_mem_t **pmem)
 {
+	struct mm_iommu *iommu = mm_iommu_of(mm);
 	struct mm_iommu_table_group_mem_t *mem;
+	struct mm_iommu_regions *old;
 	long ret;
 
+	if (!iommu)
+		return -ENOMEM;
 	if (!entries)
 		return -EINVAL;
 	if (!access_ok((void __user *)ua, entries << PAGE_SHIFT))
@@ -288,16 +405,20 @@ long mm_iommu_new(struct mm_struct *mm, unsigned long ua, unsigned long entries,
 	if (!mem)
 		goto err_account;
 
-	ret = mm_iommu_pin(mm, mem);
+	ret = mm_iommu_pin(mem);
 	if (ret)
 		goto err_free;
 
-	mutex_lock(&mm_iommu_lock);
-	ret = mm_iommu_insert(mm, mem);
-	mutex_unlock(&mm_iommu_lock);
+	mutex_lock(&iommu->lock);
+	ret = mm_iommu_insert(iommu, mem, &old);
+	mutex_unlock(&iommu->lock);
 	if (ret)
 		goto err_unpin;
 
+	if (old) {
+		mm_iommu_synchronize(iommu);
+		kfree(old);
+	}
 	*pmem = mem;
 	return 0;
 
@@ -325,12 +446,16 @@ struct mm_iommu_table_group_mem_t *mm_iommu_get(struct mm_struct *mm,
 						unsigned long ua,
 						unsigned long entries)
 {
-	struct mm_iommu_regions *regions;
+	struct mm_iommu *iommu = mm_iommu_of(mm);
 	struct mm_iommu_table_group_mem_t *mem, *ret = NULL;
+	struct mm_iommu_regions *regions;
 	unsigned int i;
 
-	mutex_lock(&mm_iommu_lock);
-	regions = mm->context.iommu_regions;
+	if (!iommu)
+		return NULL;
+
+	mutex_lock(&iommu->lock);
+	regions = iommu->regions;
 	for (i = 0; regions && i < regions->nr; ++i) {
 		mem = regions->slot[i].mem;
 		if (mem && mem->ua == ua && mem->entries == entries) {
@@ -339,53 +464,47 @@ struct mm_iommu_table_group_mem_t *mm_iommu_get(struct mm_struct *mm,
 			break;
 		}
 	}
-	mutex_unlock(&mm_iommu_lock);
+	mutex_unlock(&iommu->lock);
 
 	return ret;
 }
 EXPORT_SYMBOL_GPL(mm_iommu_get);
 
 /*
- * Take the region in slot @at out of the array and give its pages back, unless
- * a translation leads to it.  Returns false in that case.
+ * Take the region in slot @at out of the array and add it to @dead, unless a
+ * translation leads to it.  Returns false in that case.
  */
-static bool mm_iommu_retire(struct mm_struct *mm, unsigned int at)
+static bool mm_iommu_retire(struct mm_iommu *iommu, unsigned int at,
+			    struct llist_head *dead)
 {
-	struct mm_iommu_regions *regions = mm->context.iommu_regions;
-	struct mm_iommu_table_group_mem_t *mem = regions->slot[at].mem;
-	unsigned int i;
+	struct mm_iommu_slot *slot = &iommu->regions->slot[at];
+	struct mm_iommu_table_group_mem_t *mem = slot->mem;
 
-	lockdep_assert_held(&mm_iommu_lock);
+	lockdep_assert_held(&iommu->lock);
 
 	/*
-	 * Pairs with the full barrier of iommu_user_put(): who sees 1 here also
-	 * sees that the invalidations before the last decrement are complete.
-	 * From 0 on iommu_user_reserve() fails.
+	 * Pairs with the full barrier of iommu_user_put() and iommu_user_drop():
+	 * whoever sees 1 here also sees that the invalidations before the last
+	 * decrement are complete; what is done to the pages comes after the
+	 * smp_mb() in mm_iommu_synchronize().  From 0 on iommu_user_take() fails.
 	 */
 	if (atomic64_cmpxchg(&mem->mapped, 1, 0) != 1)
 		return false;
 
-	WRITE_ONCE(regions->slot[at].mem, NULL);
-	account_locked_vm(mm, mem->entries, false);
-	call_srcu(&iommu_user_srcu, &mem->rcu, mm_iommu_free_srcu);
-
-	for (i = 0; i < regions->nr; ++i)
-		if (regions->slot[i].mem)
-			return true;
-
-	mm_iommu_publish(mm, NULL);
+	WRITE_ONCE(mem->open, 0);
+	WRITE_ONCE(slot->mem, NULL);
+	__llist_add(&mem->dead, dead);
 	return true;
 }
 
-static unsigned int mm_iommu_slot_of(struct mm_struct *mm,
-				     struct mm_iommu_table_group_mem_t *mem)
+static unsigned int mm_iommu_slot_of(const struct mm_iommu *iommu,
+				     const struct mm_iommu_table_group_mem_t *mem)
 {
-	struct mm_iommu_regions *regions = mm->context.iommu_regions;
 	unsigned int i = 0;
 
-	lockdep_assert_held(&mm_iommu_lock);
+	lockdep_assert_held(&iommu->lock);
 
-	while (regions->slot[i].mem != mem)
+	while (iommu->regions->slot[i].mem != mem)
 		i++;
 	return i;
 }
@@ -396,7 +515,7 @@ static unsigned int mm_iommu_slot_of(struct mm_struct *mm,
  * @mem: region, with a registration that the caller owns
  *
  * When 0 is returned for the last registration, no device can reach the memory
- * any more.
+ * any more, and it is neither pinned nor charged for.
  *
  * Context: may sleep.
  * Return: 0; -EBUSY when this is the last registration and translations still
@@ -404,15 +523,18 @@ static unsigned int mm_iommu_slot_of(struct mm_struct *mm,
  */
 long mm_iommu_put(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem)
 {
+	struct mm_iommu *iommu = mm->context.iommu;
+	LLIST_HEAD(dead);
 	long ret = 0;
 
-	mutex_lock(&mm_iommu_lock);
+	mutex_lock(&iommu->lock);
 	if (mem->used > 1)
 		mm_iommu_set_used(mem, mem->used - 1);
-	else if (!mm_iommu_retire(mm, mm_iommu_slot_of(mm, mem)))
+	else if (!mm_iommu_retire(iommu, mm_iommu_slot_of(iommu, mem), &dead))
 		ret = -EBUSY;
-	mutex_unlock(&mm_iommu_lock);
+	mutex_unlock(&iommu->lock);
 
+	mm_iommu_release(mm, &dead);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(mm_iommu_put);
@@ -430,11 +552,16 @@ EXPORT_SYMBOL_GPL(mm_iommu_put);
  */
 void mm_iommu_drop(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem)
 {
-	mutex_lock(&mm_iommu_lock);
+	struct mm_iommu *iommu = mm->context.iommu;
+	LLIST_HEAD(dead);
+
+	mutex_lock(&iommu->lock);
 	mm_iommu_set_used(mem, mem->used - 1);
 	if (!mem->used)
-		mm_iommu_retire(mm, mm_iommu_slot_of(mm, mem));
-	mutex_unlock(&mm_iommu_lock);
+		mm_iommu_retire(iommu, mm_iommu_slot_of(iommu, mem), &dead);
+	mutex_unlock(&iommu->lock);
+
+	mm_iommu_release(mm, &dead);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_drop);
 
@@ -449,23 +576,44 @@ EXPORT_SYMBOL_GPL(mm_iommu_drop);
  */
 void mm_iommu_reap(struct mm_struct *mm)
 {
-	struct mm_iommu_regions *regions;
+	struct mm_iommu *iommu = mm->context.iommu;
+	struct mm_iommu_table_group_mem_t *mem;
+	LLIST_HEAD(dead);
 	unsigned int i;
 
-	mutex_lock(&mm_iommu_lock);
-	regions = mm->context.iommu_regions;
-	for (i = 0; regions && i < regions->nr; ++i) {
-		if (!regions->slot[i].mem || regions->slot[i].mem->used)
-			continue;
-		mm_iommu_retire(mm, i);
-		/* The array is gone when that was its last region */
-		regions = mm->context.iommu_regions;
+	if (!iommu)
+		return;
+
+	mutex_lock(&iommu->lock);
+	for (i = 0; iommu->regions && i < iommu->regions->nr; ++i) {
+		mem = iommu->regions->slot[i].mem;
+		if (mem && !mem->used)
+			mm_iommu_retire(iommu, i, &dead);
 	}
-	mutex_unlock(&mm_iommu_lock);
+	mutex_unlock(&iommu->lock);
+
+	mm_iommu_release(mm, &dead);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_reap);
 
 void mm_iommu_init(struct mm_struct *mm)
 {
-	mm->context.iommu_regions = NULL;
+	mm->context.iommu = NULL;
+}
+
+/* When the last reference on the mm goes: whoever registered memory had one */
+void mm_iommu_destroy(struct mm_struct *mm)
+{
+	struct mm_iommu *iommu = mm->context.iommu;
+	unsigned int i;
+
+	if (!iommu)
+		return;
+
+	WARN_ON_ONCE(!list_empty(&iommu->readers));
+	for (i = 0; iommu->regions && i < iommu->regions->nr; ++i)
+		WARN_ON_ONCE(iommu->regions->slot[i].mem);
+	kfree(iommu->regions);
+	kfree(iommu);
+	mm->context.iommu = NULL;
 }

@@ -6,6 +6,7 @@
 #include <linux/cred.h>
 #include <linux/delay.h>
 #include <linux/file.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/resource.h>
@@ -62,13 +63,45 @@ static long mr_put(struct mm_iommu_table_group_mem_t *mem)
 static struct mm_iommu_table_group_mem_t *
 mr_find(unsigned long ua, unsigned long size, u32 hint, bool search)
 {
+	struct mm_iommu *iommu = mm_iommu_of(current->mm);
 	struct mm_iommu_table_group_mem_t *mem;
-	int idx = srcu_read_lock(&iommu_user_srcu);
+	struct mm_iommu_reader reader;
 
-	mem = search ? mm_iommu_find(current->mm, ua, size, &hint, true) :
-		       mm_iommu_find(current->mm, ua, size, &hint, false);
-	srcu_read_unlock(&iommu_user_srcu, idx);
+	mm_iommu_reader_add(iommu, &reader);
+	mm_iommu_enter(&reader);
+	mem = search ? mm_iommu_find(iommu, ua, size, &hint, true) :
+		       mm_iommu_find(iommu, ua, size, &hint, false);
+	mm_iommu_leave(&reader);
+	mm_iommu_reader_del(&reader);
 	return mem;
+}
+
+/* How many regions the current mm has */
+static unsigned int mr_registered(void)
+{
+	struct mm_iommu *iommu = current->mm->context.iommu;
+	unsigned int i, n = 0;
+
+	for (i = 0; iommu && iommu->regions && i < iommu->regions->nr; ++i)
+		n += !!iommu->regions->slot[i].mem;
+	return n;
+}
+
+struct mr_putter {
+	struct mm_struct *mm;
+	struct mm_iommu_table_group_mem_t *mem;
+	struct completion done;
+};
+
+static int mr_putter(void *arg)
+{
+	struct mr_putter *putter = arg;
+	long ret = mm_iommu_put(putter->mm, putter->mem);
+
+	complete(&putter->done);
+	while (!kthread_should_stop())
+		msleep(20);
+	return ret;
 }
 
 static struct page *mr_page(struct kunit *test, unsigned long ua)
@@ -89,11 +122,10 @@ static void mr_register(struct kunit *test)
 {
 	unsigned long i, ua = mr_rw(test, 4), locked = current->mm->locked_vm;
 	struct mm_iommu_table_group_mem_t *mem;
-	int idx;
 
-	KUNIT_EXPECT_FALSE(test, current->mm->context.iommu_regions);
+	KUNIT_EXPECT_EQ(test, mr_registered(), 0);
 	mem = mr_new(test, ua, 4);
-	KUNIT_EXPECT_TRUE(test, current->mm->context.iommu_regions);
+	KUNIT_EXPECT_EQ(test, mr_registered(), 1);
 	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked + 4);
 	KUNIT_EXPECT_EQ(test, atomic64_read(&mem->mapped), 1);
 	KUNIT_EXPECT_EQ(test, mem->pageshift, PAGE_SHIFT);
@@ -106,17 +138,43 @@ static void mr_register(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, mr_is_pinned(test, at));
 	}
 
-	/* Who is still looking at the page list finds the pages there */
-	idx = srcu_read_lock(&iommu_user_srcu);
+	/* Unregistered, unpinned and given back are one */
 	KUNIT_EXPECT_EQ(test, mr_put(mem), 0);
 	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked);
-	KUNIT_EXPECT_FALSE(test, current->mm->context.iommu_regions);
-	msleep(100);
-	KUNIT_EXPECT_TRUE(test, mr_is_pinned(test, ua));
-	srcu_read_unlock(&iommu_user_srcu, idx);
-	srcu_barrier(&iommu_user_srcu);
+	KUNIT_EXPECT_EQ(test, mr_registered(), 0);
 	for (i = 0; i < 4; ++i)
 		KUNIT_EXPECT_FALSE(test, mr_is_pinned(test, ua + i * PAGE_SIZE));
+}
+
+/* Whoever is still looking at the page list finds the pages there, charged for */
+static void mr_section(struct kunit *test)
+{
+	unsigned long ua = mr_rw(test, 1), locked = current->mm->locked_vm;
+	struct mr_putter putter = { .mm = current->mm };
+	struct mm_iommu_reader reader;
+	struct task_struct *task;
+
+	putter.mem = mr_new(test, ua, 1);
+	init_completion(&putter.done);
+	mm_iommu_reader_add(current->mm->context.iommu, &reader);
+	mm_iommu_enter(&reader);
+	task = kthread_run(mr_putter, &putter, "mr-putter");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&putter.done,
+							     HZ / 5));
+	KUNIT_EXPECT_EQ(test, mr_registered(), 0);
+	KUNIT_EXPECT_TRUE(test, mr_is_pinned(test, ua));
+	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked + 1);
+
+	/* A section that begins later is not waited for */
+	mm_iommu_leave(&reader);
+	mm_iommu_enter(&reader);
+	wait_for_completion(&putter.done);
+	mm_iommu_leave(&reader);
+	KUNIT_EXPECT_EQ(test, kthread_stop(task), 0);
+	mm_iommu_reader_del(&reader);
+	KUNIT_EXPECT_FALSE(test, mr_is_pinned(test, ua));
+	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked);
 }
 
 /* What a device wrote to is not dropped */
@@ -129,7 +187,6 @@ static void mr_dirty(struct kunit *test)
 	ClearPageDirty(mr_page(test, ua + PAGE_SIZE));
 	*mm_iommu_page(mem, ua + PAGE_SIZE) |= MM_IOMMU_HPA_DIRTY;
 	KUNIT_EXPECT_EQ(test, mr_put(mem), 0);
-	srcu_barrier(&iommu_user_srcu);
 	KUNIT_EXPECT_FALSE(test, PageDirty(mr_page(test, ua)));
 	KUNIT_EXPECT_TRUE(test, PageDirty(mr_page(test, ua + PAGE_SIZE)));
 	KUNIT_EXPECT_FALSE(test, mr_is_pinned(test, ua + PAGE_SIZE));
@@ -240,7 +297,6 @@ static void mr_overlaps(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, mr_put(mem), 0);
 
 	/* What refused regions had pinned was let go, once */
-	srcu_barrier(&iommu_user_srcu);
 	for (i = 0; i < 12; ++i)
 		KUNIT_EXPECT_FALSE(test, mr_is_pinned(test, ua + i * PAGE_SIZE));
 }
@@ -262,7 +318,7 @@ static void mr_many(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked + MR_MANY);
 
-	regions = current->mm->context.iommu_regions;
+	regions = current->mm->context.iommu->regions;
 	KUNIT_ASSERT_NOT_NULL(test, regions);
 	KUNIT_ASSERT_EQ(test, regions->nr, MR_MANY);
 	for (i = 0; i < MR_MANY; ++i) {
@@ -284,7 +340,7 @@ static void mr_many(struct kunit *test)
 
 	/* Back again, which squeezes the empty slots out */
 	mem[0] = mr_new(test, ua, 1);
-	regions = current->mm->context.iommu_regions;
+	regions = current->mm->context.iommu->regions;
 	KUNIT_EXPECT_EQ(test, regions->nr, MR_MANY / 2 + 1);
 	for (i = 2; i < MR_MANY; i += 2)
 		mem[i] = mr_new(test, ua + 2 * i * PAGE_SIZE, 1);
@@ -294,7 +350,7 @@ static void mr_many(struct kunit *test)
 						  true), mem[n]);
 		KUNIT_EXPECT_EQ(test, mr_put(mem[n]), 0);
 	}
-	KUNIT_EXPECT_FALSE(test, current->mm->context.iommu_regions);
+	KUNIT_EXPECT_EQ(test, mr_registered(), 0);
 	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked);
 }
 
@@ -327,13 +383,13 @@ static void mr_in_use(struct kunit *test)
 	atomic64_dec(&mem->mapped);
 	mm_iommu_reap(current->mm);
 	KUNIT_EXPECT_NULL(test, mr_find(ua, 1, 0, true));
-	KUNIT_EXPECT_FALSE(test, current->mm->context.iommu_regions);
+	KUNIT_EXPECT_EQ(test, mr_registered(), 0);
 	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked);
 
 	/* Not in use: gone at once */
 	mem = mr_new(test, ua, 2);
 	mm_iommu_drop(current->mm, mem);
-	KUNIT_EXPECT_FALSE(test, current->mm->context.iommu_regions);
+	KUNIT_EXPECT_EQ(test, mr_registered(), 0);
 	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked);
 }
 
@@ -361,7 +417,7 @@ static void mr_reap_some(struct kunit *test)
 	atomic64_dec(&mem[3]->mapped);
 	KUNIT_EXPECT_EQ(test, mr_put(mem[5]), 0);
 	mm_iommu_reap(current->mm);
-	KUNIT_EXPECT_FALSE(test, current->mm->context.iommu_regions);
+	KUNIT_EXPECT_EQ(test, mr_registered(), 0);
 }
 
 static void mr_refusals(struct kunit *test)
@@ -374,7 +430,7 @@ static void mr_refusals(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, vm_munmap(ua + 6 * PAGE_SIZE, 2 * PAGE_SIZE), 0);
 	KUNIT_EXPECT_EQ(test, mr_refused(test, ua + 6 * PAGE_SIZE, 1), -EFAULT);
 	KUNIT_EXPECT_EQ(test, mr_refused(test, ua, 8), -EFAULT);
-	KUNIT_EXPECT_FALSE(test, current->mm->context.iommu_regions);
+	KUNIT_EXPECT_EQ(test, mr_registered(), 0);
 	KUNIT_EXPECT_FALSE(test, mr_is_pinned(test, ua));
 }
 
@@ -449,13 +505,13 @@ static void mr_chunks(struct kunit *test)
 			wrong++;
 	KUNIT_EXPECT_EQ(test, wrong, 0);
 	KUNIT_EXPECT_EQ(test, mr_put(mem), 0);
-	srcu_barrier(&iommu_user_srcu);
 	KUNIT_EXPECT_FALSE(test, mr_is_pinned(test, ua));
 	KUNIT_EXPECT_FALSE(test, mr_is_pinned(test, ua + some - PAGE_SIZE));
 }
 
 static struct kunit_case mr_cases[] = {
 	KUNIT_CASE(mr_register),
+	KUNIT_CASE(mr_section),
 	KUNIT_CASE(mr_dirty),
 	KUNIT_CASE(mr_get_exact),
 	KUNIT_CASE(mr_find_edges),
