@@ -2,11 +2,11 @@
 # What a person runs; each target is a script in lab/. BASE= picks another base
 # kernel of lab/base, FLAVOUR= a directory of fragments in lab/config.
 
-export BASE FLAVOUR MACHINES
+export BASE FLAVOUR MACHINES PART
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-.PHONY: help setup tree refresh kernel kernel-base tests run demo check check-base tce bench scale profile lint series bisect apply check-all page clean
+.PHONY: help setup setup-run tree refresh kernel kernel-base tests run demo check check-base tce bench scale profile lint series bisect apply check-all page clean
 .DEFAULT_GOAL := help
 
 .DEFAULT:
@@ -17,6 +17,9 @@ help: ## list the targets
 
 setup: ## install the Debian packages that the lab needs
 	@lab/setup
+
+setup-run:
+	@lab/setup run
 
 tree: setup ## expand base kernel and this repository into build/linux
 	@lab/tree
@@ -33,25 +36,20 @@ kernel-base: setup ## build/base/vmlinux: the base, unmodified
 tests: tree ## build/tests: the selftests
 	@lab/tests build/tests
 
-run: setup ## Debian's QEMU, a Linux guest, a network card and an NVMe drive
+run: setup-run ## Debian's QEMU, a Linux guest, a network card and an NVMe drive
 	@lab/client/demo $(or $(MACHINES),powernv9 powernv8)
 
 demo: setup ## a small demonstration with a DMA engine, on powernv9 and powernv8
 	@lab/demo $(or $(MACHINES),powernv9 powernv8)
 
-check: setup ## all tests, on all machines
+check: setup ## all tests, on all machines (PART="NAME..." picks some)
 	@lab/check
 
 check-base: setup ## show that the tests of past defects fail on the base kernel
 	@lab/check-base
 
-check-all: setup ## the same, and what takes long: all of "run", modules, Debian's config, the series
+check-all: setup ## the same, and what takes long; goes on where it was stopped (PART=)
 	@lab/check all
-	@lab/tce mutants
-	@lab/debian
-	@lab/modular
-	@lab/page powernv9
-	@lab/bisect
 
 tce: tree ## the TCE code in user space: model, sanitizers, threads, fuzzer
 	@lab/tce $(TARGET)

@@ -68,6 +68,57 @@ as_root()
 	fi
 }
 
+# alone NAME: from here to its end, no other script that says this NAME runs. Parts of
+# "make check" run side by side.
+alone()
+{
+	exec 9>"$build/.$1.lock"
+	flock 9
+}
+
+# state [PATH...]: a name for what is in the expanded tree, edits included, of the base
+# and of this repository; of the tree in PATHs only.
+state()
+{
+	{
+		git -C "$linux" rev-parse refs/lab/base
+		git -C "$linux" diff refs/lab/base -- "$@"
+		[ $# -gt 0 ] || (cd "$top" &&
+			git ls-files -z --cached --others --exclude-standard |
+			xargs -0 sha256sum 2>/dev/null)
+	} | sha256sum | cut -c 1-16
+}
+
+# kept KEY COMMAND...: what COMMAND says. If nothing failed, that is kept by KEY, which
+# names all that COMMAND reads, and is said again the next time.
+kept()
+{
+	kept=$cache/kept/$1
+	shift
+	if [ -e "$kept" ]; then
+		cat "$kept"
+		echo "# said before, of the same files by the same tools: $kept"
+		return 0
+	fi
+	mkdir -p "$cache/kept"
+	"$@" >"$kept.$$" 2>&1 || {
+		cat "$kept.$$"
+		rm -f "$kept.$$"
+		return 1
+	}
+	mv "$kept.$$" "$kept"
+	cat "$kept"
+}
+
+# tools FILE...: a name for these files and for the packages that the lab uses.
+tools()
+{
+	{
+		cat "$@"
+		grep -v '^#' "$lab/packages" | xargs dpkg-query -W 2>/dev/null
+	} | sha256sum | cut -c 1-16
+}
+
 # logged NAME COMMAND...: run with its output in build/log/NAME.log.
 logged()
 {

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0
+# The parts of "make check" and "make check-all", and what each needs; lab/part says what
+# each does, lab/check runs some at a time, in this order: what others or the end wait
+# for comes first.
+
+MACHINES ?= powernv8 powernv9 powernv9-hash powernv10 pseries
+lab := $(dir $(lastword $(MAKEFILE_LIST)))
+
+# on MACHINES: those of them that are to be tested
+on = $(filter $(MACHINES),$(1))
+
+debug_4k := $(addsuffix .debug-4k-nohz,$(call on,powernv9))
+# A CPU without a tick, which a guest that computes keeps for itself
+nohz := $(addsuffix .nohz,$(call on,powernv9))
+large := $(addsuffix .large-pages,$(call on,powernv9 pseries))
+groups := $(addsuffix .five-groups,$(call on,powernv9))
+client := $(addsuffix .client,$(call on,powernv9 powernv8))
+powernv := $(call on,powernv9 powernv8 powernv9-hash powernv10)
+client_all := $(addsuffix .client-all,$(powernv))
+debug := $(addsuffix .debug,$(powernv))
+random := $(addsuffix .random,$(MACHINES))
+# KASAN has a radix host only.
+# Most of KVM's own selftests do not know what machine they are on.
+library := $(addsuffix .library,$(filter-out powernv9,$(MACHINES)))
+kasan := $(addsuffix .kasan,$(call on,powernv9 powernv10))
+4k := $(addsuffix .4k,$(call on,powernv9 powernv8))
+boots := $(MACHINES) $(large) $(groups)
+here := x86 no-iommu lint tce litmus overlay
+
+CHECK := kernel tests static kernel-debug-4k-nohz $(debug_4k) $(nohz) $(boots) $(client) $(here)
+ALL := $(filter-out $(client),$(CHECK)) $(library) kernel-debug $(debug) $(client_all) $(random) \
+	kernel-kasan $(kasan) kernel-4k $(4k) mutants debian modular page bisect
+PARTS := $(sort $(CHECK) $(ALL))
+
+.PHONY: list-check list-all $(PARTS)
+list-check: ; @echo $(CHECK)
+list-all: ; @echo $(ALL)
+
+$(PARTS): ; @$(lab)part $@
+
+$(boots) $(library) $(random): kernel tests
+$(client) $(client_all): kernel
+$(client_all): tests
+$(debug_4k) $(nohz): kernel-debug-4k-nohz tests
+$(debug): kernel-debug tests
+$(kasan): kernel-kasan tests
+$(4k): kernel-4k tests
+modular page bisect: tests
+# One build at a time, the one first that most wait for
+kernel-debug-4k-nohz kernel-debug kernel-kasan kernel-4k: | kernel
