@@ -7,6 +7,7 @@
 
 static u64 *cache[TABLES];
 static bool used[TABLES];	/* was open, and looked at */
+static bool attached[TABLES];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 unsigned long device_kills;
 
@@ -18,6 +19,7 @@ void device_begin(void)
 	for (t = 0; t < TABLES; ++t) {
 		cache[t] = kzalloc(layout_table[t].size * 8, GFP_KERNEL);
 		used[t] = false;
+		attached[t] = false;
 	}
 }
 
@@ -27,6 +29,24 @@ void device_end(void)
 
 	for (t = 0; t < TABLES; ++t)
 		kfree(cache[t]);
+}
+
+static void set_attached(unsigned int t, bool to)
+{
+	pthread_mutex_lock(&lock);
+	attached[t] = to;
+	memset(cache[t], 0, layout_table[t].size * 8);
+	pthread_mutex_unlock(&lock);
+}
+
+void device_attach(unsigned int t)
+{
+	set_attached(t, true);
+}
+
+void device_detach(unsigned int t)
+{
+	set_attached(t, false);
 }
 
 /*
@@ -51,7 +71,7 @@ u64 device_dma(unsigned int t, unsigned long idx)
 	u64 word;
 
 	pthread_mutex_lock(&lock);
-	word = look(t, idx);
+	word = attached[t] ? look(t, idx) : 0;
 	pthread_mutex_unlock(&lock);
 	return word;
 }
@@ -77,7 +97,9 @@ void device_dma_all(void)
 	const u64 *now;
 
 	for (t = 0; t < TABLES; ++t) {
-		used[t] |= !!world.table[t].it_mm;
+		if (!world.table[t])
+			continue;
+		used[t] |= world.table[t]->it_mm || world.table[t]->it_mm_pinned;
 		for (idx = 0; used[t] && idx < layout_table[t].size; idx += left) {
 			now = world_words(t, false, idx, &left);
 			for (n = 0; n < left; n += min(left - n, 64UL))
@@ -134,7 +156,7 @@ static void check_counts(void)
 	unsigned int t, r;
 
 	for (t = 0; t < TABLES; ++t) {
-		if (layout_table[t].pinned || !used[t])
+		if (layout_table[t].pinned || !used[t] || !world.table[t])
 			continue;
 		for (idx = 0; idx < layout_table[t].size; idx += n) {
 			const u64 *now = world_words(t, false, idx, &n);
@@ -150,16 +172,18 @@ static void check_counts(void)
 
 void device_kill(struct iommu_table *tbl, unsigned long entry, unsigned long pages)
 {
-	unsigned int t = tbl - world.table;
+	unsigned int t = tbl->nr;
 	unsigned long idx = entry - tbl->it_offset;
 
 	WRONG_IF(idx > tbl->it_size || pages > tbl->it_size - idx);
-	window();
-	if (!windows && tbl->it_size <= 512)
+	/* Stores to entries come before: pairs with the device's look at the table */
+	mb();
+	spot(SPOT_KILL, tbl);
+	if (!spots && tbl->it_size <= 512)
 		check_counts();
 	pthread_mutex_lock(&lock);
 	device_kills++;
 	memset(&cache[t][idx], 0, pages * sizeof(u64));
 	pthread_mutex_unlock(&lock);
-	window();
+	spot(SPOT_KILL, tbl);
 }

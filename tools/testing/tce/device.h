@@ -13,7 +13,11 @@ extern unsigned long device_kills;	/* invalidations so far */
 void device_begin(void);
 void device_end(void);
 
-/* What a DMA through an entry meets */
+/* A window is there, and is not; nothing is left of it in the cache */
+void device_attach(unsigned int t);
+void device_detach(unsigned int t);
+
+/* What a DMA through an entry meets; 0 without a window */
 u64 device_dma(unsigned int t, unsigned long idx);
 /*
  * A DMA through each entry of all tables that are or were open.  Nobody may be

@@ -3,15 +3,20 @@
  * The functions behind kernel.h: waiting, SRCU, allocation, user memory, files.
  * Each is the smallest that keeps the promise which the TCE code relies on.
  */
+#include <asm/iommu_user.h>
+#include <malloc.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <time.h>
 
-#include "kernel.h"
-
-bool windows;
+unsigned int checks = ~0U;
 bool trace_on;
 __thread int preempt_off;
+__thread bool in_guest;
+__thread struct mm_struct *shim_mm;
+__thread unsigned int sections;
+__thread unsigned long shim_mmcr0;
+atomic_long_t num_poisoned_pages;
+unsigned int most_work;
 bool fatal_signal;
 bool use_vmalloc;
 int fail_alloc;
@@ -32,21 +37,143 @@ void might_sleep(void)
 	WRONG_IF(preempt_off);
 }
 
-/* Give way in one window of 16, and for long in one of 512 */
-void window_wait(void)
+/* Which checks TCE_CHECKS names, all if it is not there */
+__attribute__((constructor)) static void choose_checks(void)
 {
-	static __thread uint32_t seed;
-	struct timespec ts = { .tv_nsec = 20000 };
+	static const char * const name[] = {
+		"batch", "count", "wait", "work", "bind", "stale", "pinned",
+	};
+	const char *chosen = getenv("TCE_CHECKS");
+	unsigned int i;
 
-	if (!seed)
-		seed = (uint32_t)(uintptr_t)&seed | 1;
-	seed ^= seed << 13;
-	seed ^= seed >> 17;
-	seed ^= seed << 5;
-	if (!(seed % 512))
-		nanosleep(&ts, NULL);
-	else if (!(seed % 16))
-		sched_yield();
+	for (i = 0; chosen && i < ARRAY_SIZE(name); ++i)
+		if (!strstr(chosen, name[i]))
+			checks &= ~(1U << i);
+}
+
+/* How much is done at once */
+
+static __thread unsigned int work, work_limit, locks, foreign, relaxed;
+
+/* The words that were locked since work_begin(), which is number @at_work */
+#define WORDS	2048
+static __thread unsigned long at_work;
+static __thread struct {
+	const void *word;
+	unsigned long at_work;
+} locked_word[WORDS];
+
+/* Note that a word is locked; false if it was before */
+static bool first_lock(const void *word)
+{
+	unsigned int i = (unsigned long)word / sizeof(u64) % WORDS, n;
+
+	for (n = 0; n < WORDS; ++n, i = (i + 1) % WORDS) {
+		if (locked_word[i].at_work != at_work) {
+			locked_word[i].word = word;
+			locked_word[i].at_work = at_work;
+			return true;
+		}
+		if (locked_word[i].word == word)
+			return false;
+	}
+	WRONG_IF(true);
+}
+
+static void work_begin(unsigned int limit)
+{
+	work = 0;
+	work_limit = limit;
+	at_work++;
+	locks = 0;
+	foreign = 0;
+	relaxed = 0;
+}
+
+void preempt_disable(void)
+{
+	if (!preempt_off++)
+		work_begin(IOMMU_USER_PIECE);
+}
+
+void preempt_enable(void)
+{
+	preempt_off--;
+}
+
+/* Nobody may sleep or allocate there */
+void shim_enter_guest(unsigned int limit)
+{
+	preempt_disable();
+	work_begin(limit);
+	in_guest = true;
+}
+
+void shim_exit_guest(void)
+{
+	in_guest = false;
+	preempt_enable();
+}
+
+void shim_lock(const void *word)
+{
+	static __thread u32 turn;
+
+	/* Loads of a look-up that comes later may be done before the exchange */
+	if (spots && shim_mm && checks & CHECK_STALE && !(++turn % 4))
+		stale_regions(shim_mm);
+	spot(SPOT_LOCK, word);
+}
+
+/* An entry that is left alone and locked again, to look at it anew, once, is one */
+void shim_locked(const void *word, bool locked)
+{
+	unsigned int most = __atomic_load_n(&most_work, __ATOMIC_RELAXED);
+
+	if (!locked)
+		return;
+	relaxed = 0;
+	if (!preempt_off)
+		return;
+	locks++;
+	work += first_lock(word);
+	if (work > most)
+		__atomic_store_n(&most_work, work, __ATOMIC_RELAXED);
+	WRONG_IF_CHECKED(CHECK_WORK, work > work_limit || locks > 2 * work_limit);
+}
+
+/* To clear what it was before the refusal is allowed on top */
+void shim_foreign(bool twice)
+{
+	foreign++;
+	WRONG_IF_CHECKED(CHECK_WORK, preempt_off &&
+			 foreign > (twice ? 2 : 1) * IOMMU_USER_FOREIGN);
+}
+
+void shim_relax(void)
+{
+	relaxed++;
+	/* The short ways, and the long one, look at an entry so often each */
+	WRONG_IF_CHECKED(CHECK_WAIT, in_guest && relaxed > 3 * IOMMU_USER_SPINS);
+	spot_wait();
+}
+
+/* Others wait for a section, so nobody waits for them within */
+void usleep_range(unsigned long from, unsigned long to)
+{
+	might_sleep();
+	WRONG_IF(sections);
+	spot_wait();
+}
+
+void mutex_lock(struct mutex *mutex)
+{
+	if (spots)
+		while (pthread_mutex_trylock(&mutex->lock))
+			spot_wait();
+	else
+		pthread_mutex_lock(&mutex->lock);
+	stale_drop();
 }
 
 /* SRCU: two counters of readers; a grace period empties each of them once */
@@ -56,12 +183,15 @@ int srcu_read_lock(struct srcu_struct *srcu)
 	int idx = __atomic_load_n(&srcu->idx, __ATOMIC_SEQ_CST);
 
 	__atomic_fetch_add(&srcu->readers[idx], 1, __ATOMIC_SEQ_CST);
-	window();
+	stale_drop();
+	spot(SPOT_ENTER, srcu);
 	return idx;
 }
 
 void srcu_read_unlock(struct srcu_struct *srcu, int idx)
 {
+	spot(SPOT_LEAVE, srcu);
+	stale_drop();
 	__atomic_fetch_sub(&srcu->readers[idx], 1, __ATOMIC_SEQ_CST);
 }
 
@@ -71,16 +201,16 @@ static void srcu_flip(struct srcu_struct *srcu)
 
 	__atomic_store_n(&srcu->idx, !old, __ATOMIC_SEQ_CST);
 	while (__atomic_fetch_add(&srcu->readers[old], 0, __ATOMIC_SEQ_CST))
-		sched_yield();
+		spot_wait();
 }
 
 void synchronize_srcu(struct srcu_struct *srcu)
 {
 	might_sleep();
-	pthread_mutex_lock(&srcu->lock);
+	mutex_lock(&srcu->one);
 	srcu_flip(srcu);
 	srcu_flip(srcu);
-	pthread_mutex_unlock(&srcu->lock);
+	mutex_unlock(&srcu->one);
 }
 
 void call_srcu(struct srcu_struct *srcu, struct rcu_head *head,
@@ -110,6 +240,19 @@ void srcu_drain(struct srcu_struct *srcu)
 	}
 }
 
+struct srcu_struct shim_rcu = SRCU_INIT;
+static __thread int rcu_idx;
+
+void rcu_read_lock(void)
+{
+	rcu_idx = srcu_read_lock(&shim_rcu);
+}
+
+void rcu_read_unlock(void)
+{
+	srcu_read_unlock(&shim_rcu, rcu_idx);
+}
+
 /* Allocation */
 
 /* Is this the allocation that shall fail? */
@@ -137,8 +280,10 @@ void *shim_alloc(size_t size, size_t align, bool zero)
 
 void kfree(const void *p)
 {
-	if (p)
-		__atomic_fetch_sub(&allocated, 1, __ATOMIC_RELAXED);
+	if (!p)
+		return;
+	__atomic_fetch_sub(&allocated, 1, __ATOMIC_RELAXED);
+	memset((void *)p, 0x5a, malloc_usable_size((void *)p));
 	free((void *)p);
 }
 
@@ -204,17 +349,63 @@ struct page *pfn_to_page(unsigned long pfn)
 			  (i - USER_HUGE) * 77 % USER_SMALL];
 }
 
-long pin_user_pages(unsigned long ua, unsigned long nr, unsigned int flags,
-		    struct page **pages)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TCE_ASAN
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define TCE_ASAN
+#endif
+#ifdef TCE_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+static void ASAN_POISON_MEMORY_REGION(const void *p, size_t n) {}
+static void ASAN_UNPOISON_MEMORY_REGION(const void *p, size_t n) {}
+#endif
+
+#define no_kasan	noinline __attribute__((no_sanitize("address")))
+
+no_kasan void user_store(u64 *word, u64 value)
+{
+	__atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
+no_kasan static void user_read(u64 *to, const u64 *from, unsigned long n)
+{
+	while (n--)
+		*to++ = __atomic_load_n(from++, __ATOMIC_RELAXED);
+}
+
+/* Pins of a page, and whether AddressSanitizer lets the kernel look at it */
+static pthread_mutex_t pins_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void pin(struct page *page, int by)
+{
+	int pins;
+
+	pthread_mutex_lock(&pins_lock);
+	pins = page->pins + by;
+	WRONG_IF(pins < 0);
+	WRITE_ONCE(page->pins, pins);
+	if (!pins)
+		ASAN_POISON_MEMORY_REGION(__va(page_to_phys(page)), PAGE_SIZE);
+	else if (pins == by)
+		ASAN_UNPOISON_MEMORY_REGION(__va(page_to_phys(page)), PAGE_SIZE);
+	pthread_mutex_unlock(&pins_lock);
+}
+
+long pin_user_pages_unlocked(unsigned long ua, unsigned long nr, struct page **pages,
+			     unsigned int flags)
 {
 	unsigned long i;
 
+	might_sleep();
 	for (i = 0; i < nr; ++i) {
 		struct page *page = user_find(ua + (i << PAGE_SHIFT));
 
 		if (!page)
 			return i ? (long)i : -EFAULT;
-		__atomic_fetch_add(&page->pins, 1, __ATOMIC_SEQ_CST);
+		pin(page, 1);
 		pages[i] = page;
 	}
 	return nr;
@@ -222,18 +413,19 @@ long pin_user_pages(unsigned long ua, unsigned long nr, unsigned int flags,
 
 void unpin_user_page(struct page *page)
 {
-	WRONG_IF(__atomic_fetch_sub(&page->pins, 1, __ATOMIC_SEQ_CST) <= 0);
+	pin(page, -1);
 }
 
-void unpin_user_pages_dirty_lock(struct page **pages, unsigned long nr, bool dirty)
+void unpin_user_pages(struct page **pages, unsigned long nr)
 {
-	unsigned long i;
+	while (nr--)
+		unpin_user_page(pages[nr]);
+}
 
-	for (i = 0; i < nr; ++i) {
-		if (dirty)
-			SetPageDirty(pages[i]);
-		unpin_user_page(pages[i]);
-	}
+void user_poison(struct page *page, bool to)
+{
+	page->poisoned = to;
+	num_poisoned_pages.counter += to ? 1 : -1;
 }
 
 int account_locked_vm(struct mm_struct *mm, unsigned long pages, bool inc)
@@ -246,37 +438,68 @@ int account_locked_vm(struct mm_struct *mm, unsigned long pages, bool inc)
 	return 0;
 }
 
-/* Files: few, and used by one thread */
+/* Files: few.  A file lives as long as its descriptor, and who looks at it. */
 
-static struct file files[16];
+#define FILES	16
+
+static struct file *files[FILES];
+static pthread_mutex_t files_lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct fd shim_fd(int fd)
 {
-	struct file *file = fd >= 0 && fd < 16 ? &files[fd] : NULL;
+	struct file *file = NULL;
 
-	return (struct fd){ file && file->f_op ? file : NULL };
+	pthread_mutex_lock(&files_lock);
+	if (fd >= 0 && fd < FILES)
+		file = files[fd];
+	if (file)
+		file->refs++;
+	pthread_mutex_unlock(&files_lock);
+	return (struct fd){ file };
+}
+
+void shim_fdput(struct fd *fd)
+{
+	bool last;
+
+	if (!fd->file)
+		return;
+	pthread_mutex_lock(&files_lock);
+	last = !--fd->file->refs;
+	pthread_mutex_unlock(&files_lock);
+	if (!last)
+		return;
+	fd->file->f_op->release(NULL, fd->file);
+	kfree(fd->file);
 }
 
 int anon_inode_getfd(const char *name, const struct file_operations *fops,
 		     void *priv, int flags)
 {
+	struct file *file = malloc(sizeof(*file));
 	int fd;
 
-	for (fd = 0; fd < 16; ++fd) {
-		if (files[fd].f_op)
-			continue;
-		files[fd] = (struct file){ fops, priv };
-		return fd;
-	}
-	return -EMFILE;
+	WRONG_IF(!file);
+	*file = (struct file){ fops, priv, 1 };
+	__atomic_fetch_add(&allocated, 1, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&files_lock);
+	for (fd = 0; fd < FILES && files[fd]; ++fd)
+		;
+	WRONG_IF(fd == FILES);
+	files[fd] = file;
+	pthread_mutex_unlock(&files_lock);
+	return fd;
 }
 
 void shim_close(int fd)
 {
-	struct file file = files[fd];
+	struct fd file;
 
-	files[fd] = (struct file){};
-	file.f_op->release(NULL, &file);
+	pthread_mutex_lock(&files_lock);
+	file.file = files[fd];
+	files[fd] = NULL;
+	pthread_mutex_unlock(&files_lock);
+	shim_fdput(&file);
 }
 
 /* KVM */
@@ -306,24 +529,33 @@ int kvm_read_guest(struct kvm *kvm, unsigned long gpa, void *to, unsigned long n
 	might_sleep();
 	if (!n)
 		return 0;
-	slot = __gfn_to_memslot(kvm->memslots[0], gpa >> PAGE_SHIFT);
+	slot = __gfn_to_memslot(READ_ONCE(kvm->memslots[0]), gpa >> PAGE_SHIFT);
 	if (!slot || slot->flags & KVM_MEMSLOT_INVALID)
 		return -EFAULT;
 	ua = slot->userspace_addr + gpa - (slot->base_gfn << PAGE_SHIFT);
 	page = user_find(ua);
-	if (!page)
+	if (!page || page->poisoned)
 		return -EFAULT;
-	memcpy(to, __va(page_to_phys(page) | (gpa & ~PAGE_MASK)), n);
+	user_read(to, __va(page_to_phys(page) | (gpa & ~PAGE_MASK)), n / sizeof(u64));
 	return 0;
 }
 
 struct iommu_table *iommu_tce_table_get(struct iommu_table *tbl)
 {
-	__atomic_fetch_add(&tbl->refs, 1, __ATOMIC_SEQ_CST);
-	return tbl;
+	long refs = __atomic_load_n(&tbl->refs, __ATOMIC_RELAXED);
+
+	while (refs)
+		if (__atomic_compare_exchange_n(&tbl->refs, &refs, refs + 1, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+			return tbl;
+	return NULL;
 }
 
 void iommu_tce_table_put(struct iommu_table *tbl)
 {
-	WRONG_IF(__atomic_fetch_sub(&tbl->refs, 1, __ATOMIC_SEQ_CST) <= 0);
+	long left = __atomic_sub_fetch(&tbl->refs, 1, __ATOMIC_SEQ_CST);
+
+	WRONG_IF(left < 0);
+	if (!left)
+		world_free_table(tbl);
 }

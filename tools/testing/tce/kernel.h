@@ -14,11 +14,17 @@
  *    acquire here, and nothing else is stronger than the kernel has it, but for
  *    atomics that stand next to an mb().
  *
- *  - Windows.  window() stands in every primitive where another CPU may come in
- *    between, and waits there at random when delays are on.
+ *    A CPU that does a load early is played on top of that (stale.h).
+ *
+ *  - Spots.  spot() stands in every primitive where another CPU may come in
+ *    between (spot.h).
  *
  *  - SRCU with true grace periods: what call_srcu() is given is done no earlier
- *    than it may be, by srcu_drain().
+ *    than it may be, by srcu_drain().  RCU is one more of them.  Sections of
+ *    asm/mm_iommu.h are of the code under test.
+ *
+ *  - Freed memory says so: it is overwritten, on top of what sanitizers do.  For
+ *    AddressSanitizer a page of user memory that nobody has pinned is freed, too.
  *
  * With TCE_NO_LOCK the lock of an entry is always free: a build that must fail.
  */
@@ -36,6 +42,8 @@
 #include <string.h>
 
 #include "constants.h"
+#include "spot.h"
+#include "stale.h"
 
 /* Compiler */
 
@@ -53,6 +61,9 @@
 #define EXPORT_SYMBOL_GPL(name)	extern int exported_##name
 #define BUILD_BUG_ON(cond)	_Static_assert(!(cond), #cond)
 #define IS_ENABLED(option)	1
+#define CONFIG_MEMORY_FAILURE	1
+#undef WARN_ON_ONCE
+#define WARN_ON_ONCE(cond)	WRONG_IF(cond)
 
 /* Trace events, which go nowhere, but are made while @trace_on */
 
@@ -91,39 +102,88 @@ typedef unsigned int vm_fault_t;
 #define be64_to_cpu(x)		__builtin_bswap64(x)
 #endif
 
+/* A finding is the end of the program: the sequence is in a file by then */
+void wrong(const char *file, int line, const char *what) __attribute__((noreturn));
+#define WRONG_IF(cond)		do { if (cond) wrong(__FILE__, __LINE__, #cond); } while (0)
+
+/* What is looked at on top of what everything leads to; TCE_CHECKS=names chooses */
+#define CHECK_BATCH	1U	/* batch: a batch counts the regions that it holds */
+#define CHECK_COUNT	2U	/* count: only counts that are there are dropped */
+#define CHECK_WAIT	4U	/* wait: guest context does not wait for long */
+#define CHECK_WORK	8U	/* work: how much is done at once */
+#define CHECK_BIND	16U	/* bind: what is in force in a table just bound */
+#define CHECK_STALE	32U	/* stale: CPUs do loads early */
+#define CHECK_PINNED	64U	/* pinned: a table bound is closed, and opened for pinned pages */
+
+extern unsigned int checks;
+#define WRONG_IF_CHECKED(check, cond)	WRONG_IF(checks & (check) && (cond))
+
 /* Words that several CPUs use */
 
-extern bool windows;
-void window_wait(void);
-
-static inline void window(void)
-{
-	if (windows)
-		window_wait();
-}
-
-#define READ_ONCE(x)		__atomic_load_n(&(x), __ATOMIC_ACQUIRE)
+/* Nothing is reached through it_mm, so it gives no order */
+#define READ_ONCE(x) \
+	({ \
+		__auto_type _v = __atomic_load_n(&(x), __builtin_strstr(#x, "it_mm") ? \
+						 __ATOMIC_RELAXED : __ATOMIC_ACQUIRE); \
+		if (stale_nr) \
+			stale_load(&(x), &_v, sizeof(_v)); \
+		spot(SPOT_LOAD, &(x)); \
+		_v; \
+	})
 #define WRITE_ONCE(x, v)	__atomic_store_n(&(x), v, __ATOMIC_RELAXED)
-#define smp_load_acquire(p)	__atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define smp_load_acquire(p) \
+	({ __auto_type _v = __atomic_load_n(p, __ATOMIC_ACQUIRE); stale_drop(); _v; })
 #define smp_store_release(p, v) \
-	do { window(); __atomic_store_n(p, v, __ATOMIC_RELEASE); window(); } while (0)
-#define smp_acquire__after_ctrl_dep()	do { } while (0)
+	do { \
+		spot(SPOT_STORE, p); \
+		__atomic_store_n(p, v, __ATOMIC_RELEASE); \
+		spot(SPOT_STORE, p); \
+	} while (0)
+#define smp_acquire__after_ctrl_dep()	stale_drop()
 #define rcu_dereference_raw(p)	READ_ONCE(p)
-#define rcu_read_lock()		do { } while (0)
-#define rcu_read_unlock()	do { } while (0)
-#define cpu_relax()		sched_yield()
-#define mb()			window()
+#define cpu_relax()		shim_relax()
+#define mb() \
+	do { \
+		__atomic_thread_fence(__ATOMIC_SEQ_CST); \
+		stale_drop(); \
+		spot(SPOT_BARRIER, NULL); \
+	} while (0)
+#define smp_mb()		mb()
+#define smp_rmb()		smp_acquire__after_ctrl_dep()
 
-/* Only the lock of an entry is taken by an exchange */
-#ifdef TCE_NO_LOCK
-#define xchg_relaxed(p, v) \
-	({ window(); __atomic_load_n(p, __ATOMIC_ACQUIRE) & ~(u64)(v); })
-#else
-#define xchg_relaxed(p, v) \
-	({ window(); __atomic_exchange_n(p, v, __ATOMIC_ACQUIRE); })
-#endif
+#undef cmpxchg
+#define cmpxchg(p, old, new) \
+	({ \
+		typeof(*(p)) _old = (old); \
+		__atomic_compare_exchange_n(p, &_old, new, false, \
+					    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+		_old; \
+	})
+
+/* Whose regions this thread looks up early, NULL for none */
+extern __thread struct mm_struct *shim_mm;
+void shim_relax(void);
+/* An entry is about to be locked; it was, or not */
+void shim_lock(const void *word);
+void shim_locked(const void *word, bool locked);
 
 typedef struct { s64 counter; } atomic64_t;
+
+/* Only the lock of an entry is taken so */
+static inline s64 atomic64_fetch_or_relaxed(s64 bits, atomic64_t *v)
+{
+	s64 old;
+
+	shim_lock(v);
+#ifdef TCE_NO_LOCK
+	old = __atomic_load_n(&v->counter, __ATOMIC_ACQUIRE) & ~bits;
+#else
+	old = __atomic_fetch_or(&v->counter, bits, __ATOMIC_ACQUIRE);
+	shim_locked(v, !(old & bits));
+#endif
+	return old;
+}
+
 struct tce_long { long counter; };
 
 #define atomic_long_t		struct tce_long
@@ -132,7 +192,7 @@ struct tce_long { long counter; };
 
 static inline s64 atomic64_read(const atomic64_t *v)
 {
-	window();
+	spot(SPOT_COUNT, v);
 	return __atomic_load_n(&v->counter, __ATOMIC_RELAXED);
 }
 
@@ -141,26 +201,31 @@ static inline void atomic64_set(atomic64_t *v, s64 n)
 	__atomic_store_n(&v->counter, n, __ATOMIC_RELAXED);
 }
 
+/* Only regions are counted so.  Whoever counts or drops has found one of 1 or more. */
 static inline void atomic64_sub(s64 n, atomic64_t *v)
 {
-	__atomic_fetch_sub(&v->counter, n, __ATOMIC_SEQ_CST);
-	window();
+	s64 left = __atomic_sub_fetch(&v->counter, n, __ATOMIC_SEQ_CST);
+
+	WRONG_IF_CHECKED(CHECK_COUNT, left < 1);
+	spot(SPOT_UNCOUNT, v);
 }
 
 #define atomic64_dec(v)		atomic64_sub(1, v)
 
 static inline bool atomic64_try_cmpxchg_relaxed(atomic64_t *v, s64 *old, s64 new)
 {
-	window();
+	spot(SPOT_COUNT, v);
+	WRONG_IF_CHECKED(CHECK_COUNT, *old < 1);
 	return __atomic_compare_exchange_n(&v->counter, old, new, false,
 					   __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 static inline s64 atomic64_cmpxchg(atomic64_t *v, s64 old, s64 new)
 {
-	window();
+	spot(SPOT_COUNT, v);
 	__atomic_compare_exchange_n(&v->counter, &old, new, false,
 				    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	stale_drop();
 	return old;
 }
 
@@ -171,23 +236,42 @@ struct mutex { pthread_mutex_t lock; };
 #define DEFINE_MUTEX(name)	struct mutex name = { PTHREAD_MUTEX_INITIALIZER }
 #define mutex_init(m)		pthread_mutex_init(&(m)->lock, NULL)
 #define mutex_destroy(m)	pthread_mutex_destroy(&(m)->lock)
-#define mutex_lock(m)		pthread_mutex_lock(&(m)->lock)
-#define mutex_unlock(m)		pthread_mutex_unlock(&(m)->lock)
+void mutex_lock(struct mutex *mutex);
+#define mutex_lock_interruptible(m)	({ mutex_lock(m); 0; })
+#define mutex_trylock(m)	(!pthread_mutex_trylock(&(m)->lock))
+#define mutex_unlock(m)		((void)pthread_mutex_unlock(&(m)->lock))
 #undef lockdep_assert_held
-#define lockdep_assert_held(m)	WRONG_IF(!pthread_mutex_trylock(&(m)->lock))
+#define lockdep_assert_held(m)	WRONG_IF(mutex_trylock((struct mutex *)(m)))
 
 extern __thread int preempt_off;
-#define preempt_disable()	((void)preempt_off++)
-#define preempt_enable()	((void)preempt_off--)
+void preempt_disable(void);
+void preempt_enable(void);
 void might_sleep(void);
 #define cond_resched()		might_sleep()
+void usleep_range(unsigned long from, unsigned long to);
 extern bool fatal_signal;
 #define fatal_signal_pending(task)	fatal_signal
 #define kick_all_cpus_sync()	do { } while (0)
 
-/* A finding is the end of the program: the sequence is in a file by then */
-void wrong(const char *file, int line, const char *what) __attribute__((noreturn));
-#define WRONG_IF(cond)		do { if (cond) wrong(__FILE__, __LINE__, #cond); } while (0)
+/*
+ * Guest context, where a call changes up to @limit hardware entries of all tables
+ * together; virtual mode does so with preemption off.
+ */
+extern __thread bool in_guest;
+void shim_enter_guest(unsigned int limit);
+void shim_exit_guest(void);
+/* Hardware entries that were changed at once, at most */
+extern unsigned int most_work;
+/* A hypervisor is asked to change an entry; @twice if it has refused some already */
+void shim_foreign(bool twice);
+
+/* The one register: whether the counters of the PMU stand still */
+extern __thread unsigned long shim_mmcr0;
+#define SPRN_MMCR0		shim_mmcr0
+#define MMCR0_FC		0x80000000UL
+#define mfspr(spr)		(spr)
+#define mtspr(spr, value)	((void)((spr) = (value)))
+#define isync()			barrier()
 
 /* SRCU */
 
@@ -198,19 +282,25 @@ struct rcu_head {
 
 struct srcu_struct {
 	pthread_mutex_t lock;
+	struct mutex one;	/* who waits for a grace period */
 	long readers[2];
 	int idx;
 	struct rcu_head *later;
 };
 
-#define DEFINE_SRCU(name) \
-	struct srcu_struct name = { .lock = PTHREAD_MUTEX_INITIALIZER }
+#define SRCU_INIT \
+	{ .lock = PTHREAD_MUTEX_INITIALIZER, .one = { PTHREAD_MUTEX_INITIALIZER } }
+#define DEFINE_SRCU(name)	struct srcu_struct name = SRCU_INIT
 int srcu_read_lock(struct srcu_struct *srcu);
 void srcu_read_unlock(struct srcu_struct *srcu, int idx);
 void synchronize_srcu(struct srcu_struct *srcu);
 void call_srcu(struct srcu_struct *srcu, struct rcu_head *head,
 	       void (*func)(struct rcu_head *head));
 void srcu_drain(struct srcu_struct *srcu);
+
+extern struct srcu_struct shim_rcu;
+void rcu_read_lock(void);
+void rcu_read_unlock(void);
 
 #ifndef list_entry_is_head
 #define list_entry_is_head(pos, head, member)	(&(pos)->member == (head))
@@ -229,6 +319,18 @@ void srcu_drain(struct srcu_struct *srcu);
 		_e->next->prev = _e->prev; \
 		__atomic_store_n(&_e->prev->next, _e->next, __ATOMIC_RELEASE); \
 	} while (0)
+struct llist_node { struct llist_node *next; };
+struct llist_head { struct llist_node *first; };
+#define LLIST_HEAD(name)	struct llist_head name = {}
+#define llist_empty(head)	(!(head)->first)
+#define llist_entry(n, type, member) \
+	((n) ? container_of(n, type, member) : NULL)
+#define llist_for_each_entry_safe(pos, n, node, member) \
+	for (pos = llist_entry(node, typeof(*pos), member); \
+	     pos && (n = llist_entry(pos->member.next, typeof(*n), member), true); \
+	     pos = n)
+#define __llist_add(new, head) \
+	do { (new)->next = (head)->first; (head)->first = (new); } while (0)
 #define hlist_add_head_rcu(node, head) \
 	do { \
 		struct hlist_node *_n = (node); \
@@ -288,7 +390,13 @@ struct page {
 	unsigned int shift;	/* of the compound page that this is in */
 	int pins;
 	bool dirty;
+	bool poisoned;
 };
+
+/* Pages that memory failure has found */
+extern atomic_long_t num_poisoned_pages;
+#define is_page_hwpoison(page)	((page)->poisoned)
+void user_poison(struct page *page, bool to);
 
 /* User memory of the only process: @user_pages from USER_BASE on */
 #define USER_BASE		0x7000000000UL
@@ -315,24 +423,28 @@ unsigned long page_to_pfn(struct page *page);
 #define virt_to_page(addr)	((struct page *)(addr))
 #define get_page(page)		((void)(page))
 
+/* A store to memory of the guest, which owns it, pinned or not */
+void user_store(u64 *word, u64 value);
+
 #define FOLL_WRITE		1
 #define FOLL_LONGTERM		2
-struct mm_iommu_regions;
+struct mm_iommu;
 struct mm_struct {
-	struct { struct mm_iommu_regions *iommu_regions; } context;
+	struct { struct mm_iommu *iommu; } context;
 	long locked_vm;
 };
 
 #define current			NULL
-#define mmap_read_lock(mm)	((void)(mm))
-#define mmap_read_unlock(mm)	((void)(mm))
-long pin_user_pages(unsigned long ua, unsigned long nr, unsigned int flags,
-		    struct page **pages);
-#define pin_user_pages_fast(ua, nr, flags, pages) pin_user_pages(ua, nr, flags, pages)
+long pin_user_pages_unlocked(unsigned long ua, unsigned long nr, struct page **pages,
+			     unsigned int flags);
+#define pin_user_pages_fast(ua, nr, flags, pages) \
+	pin_user_pages_unlocked(ua, nr, pages, flags)
 void unpin_user_page(struct page *page);
-void unpin_user_pages_dirty_lock(struct page **pages, unsigned long nr, bool dirty);
+void unpin_user_pages(struct page **pages, unsigned long nr);
 int account_locked_vm(struct mm_struct *mm, unsigned long pages, bool inc);
 void mm_iommu_init(struct mm_struct *mm);
+void mm_iommu_destroy(struct mm_struct *mm);
+#include <asm/mm_iommu.h>
 
 /* Errors, files */
 
@@ -345,9 +457,13 @@ struct vm_area_struct;
 struct file {
 	const struct file_operations *f_op;
 	void *private_data;
+	long refs;
 };
 
+struct seq_file { void *private; };
+
 struct file_operations {
+	int (*show)(struct seq_file *m, void *unused);
 	int (*mmap)(struct file *file, struct vm_area_struct *vma);
 	int (*release)(struct inode *inode, struct file *file);
 };
@@ -367,6 +483,25 @@ struct vm_operations_struct {
 	vm_fault_t (*fault)(struct vm_fault *vmf);
 };
 
+/* Files of debugfs: the one that is shown, and what it says goes nowhere */
+#define DEFINE_SHOW_ATTRIBUTE(name) \
+	static const struct file_operations name##_fops = { .show = name##_show }
+static inline void seq_printf(struct seq_file *m, const char *format, ...) { }
+#define seq_putc(m, c)		((void)(m))
+struct dentry {
+	void *data;
+	const struct file_operations *f_op;
+};
+
+static inline void debugfs_create_file(const char *name, int mode, struct dentry *dir,
+				       void *data, const struct file_operations *fops)
+{
+	dir->data = data;
+	dir->f_op = fops;
+}
+
+#define debugfs_create_u32(name, mode, dir, value)	((void)(value))
+
 #define VM_FAULT_SIGBUS		2
 #define VM_FAULT_OOM		1
 #ifndef O_CLOEXEC
@@ -374,10 +509,12 @@ struct vm_operations_struct {
 #endif
 
 struct fd { struct file *file; };
-#define CLASS(class, var)	struct fd var = shim_##class
+#define CLASS(class, var) \
+	struct fd var __attribute__((cleanup(shim_fdput))) = shim_##class
 #define fd_empty(f)		(!(f).file)
 #define fd_file(f)		((f).file)
 struct fd shim_fd(int fd);
+void shim_fdput(struct fd *fd);
 int anon_inode_getfd(const char *name, const struct file_operations *fops,
 		     void *priv, int flags);
 void shim_close(int fd);
@@ -396,6 +533,7 @@ struct iommu_table;
 struct iommu_table_ops {
 	int (*xchg_no_kill)(struct iommu_table *tbl, long index,
 			    unsigned long *hpa, enum dma_data_direction *dir);
+	int (*put)(struct iommu_table *tbl, unsigned long index, u64 tce);
 	void (*tce_kill)(struct iommu_table *tbl, unsigned long index,
 			 unsigned long pages);
 	void (*tce_kill_rm)(struct iommu_table *tbl, unsigned long index,
@@ -413,8 +551,12 @@ struct iommu_table {
 	__be64 *it_userspace;
 	struct iommu_table_ops *it_ops;
 	struct mm_struct *it_mm;
-	bool it_pinned;
+	struct mm_struct *it_mm_pinned;
+	struct mm_iommu_reader it_reader;
 	long refs;
+	unsigned int nr;	/* in world.table[] */
+	u64 *foreign;		/* the hardware view that a hypervisor keeps */
+	struct rcu_head rcu;
 };
 
 #define IOMMU_TABLE_GROUP_MAX_TABLES	2
@@ -425,8 +567,10 @@ struct iommu_table_group {
 };
 
 #define iommu_group_get_iommudata(grp)	((grp)->data)
+#define iommu_group_id(grp)		((int)((grp)->data != NULL))
 struct iommu_table *iommu_tce_table_get(struct iommu_table *tbl);
 void iommu_tce_table_put(struct iommu_table *tbl);
+void world_free_table(struct iommu_table *tbl);
 
 /* KVM */
 
@@ -450,12 +594,14 @@ struct kvm {
 	struct mm_struct *mm;
 	struct kvm_memslots *memslots[1];
 	struct srcu_struct srcu;
+	struct dentry *debugfs_dentry;
 	long refs;
 	struct {
 		struct mutex spapr_tce_lock;
 		struct list_head spapr_tce_tables;
 		struct hlist_head spapr_tce_hash[KVMPPC_TCE_BUCKETS];
 		unsigned int tce_tiers;
+		unsigned int tce_binds;
 		unsigned long enabled_hcalls[32];
 	} arch;
 };
@@ -465,6 +611,8 @@ struct kvm_vcpu {
 	struct kvm_vcpu_stat stat;
 	struct {
 		struct { unsigned long gpr[32]; } regs;
+		struct mm_iommu_reader tce_reader;
+		bool tce_hopeless;
 		struct { u64 calls, reason[KVMPPC_TCE_REASONS]; } tce_traced;
 	} arch;
 };
@@ -502,8 +650,11 @@ bool kvmppc_rm_tce_hcall(struct kvm_vcpu *vcpu);
 bool kvmppc_partial_tce_hcall(struct kvm_vcpu *vcpu);
 bool kvmppc_early_tce_hcall(struct kvm_vcpu *vcpu);
 long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
-				      struct iommu_group *grp);
-void kvm_spapr_tce_release_iommu_group(struct kvm *kvm, struct iommu_group *grp);
+				      struct iommu_group *grp, struct file *owner);
+void kvm_spapr_tce_release_iommu_group(struct kvm *kvm, struct file *owner);
+int kvmppc_tce_vcpu_init(struct kvm_vcpu *vcpu);
+void kvmppc_tce_vcpu_destroy(struct kvm_vcpu *vcpu);
+void kvmppc_tce_debugfs_init(struct kvm *kvm);
 int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
 				  struct kvm_create_spapr_tce_64 *args);
 

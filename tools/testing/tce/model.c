@@ -486,7 +486,7 @@ void model_end(void)
 	unsigned int r, t;
 
 	for (t = 0; t < TABLES; ++t)
-		WRONG_IF(world.table[t].it_mm && !m.table[t].mm);
+		WRONG_IF(world.table[t]->it_mm && !m.table[t].mm);
 	for (r = 0; r < REGIONS; ++r)
 		WRONG_IF(world.mem[r] && !m.region[r].there);
 }

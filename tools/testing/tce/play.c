@@ -3,6 +3,7 @@
 #include <asm/iommu_user.h>
 
 #include "device.h"
+#include "grace.h"
 #include "model.h"
 #include "step.h"
 
@@ -10,6 +11,9 @@
 #define BAD_GPA		0x7000000000000UL
 
 static int all_tier;
+
+/* As VFIO has it around what changes a table */
+static DEFINE_MUTEX(container_lock);
 
 /* A user word that another CPU has locked, or NULL; and what it will be again */
 static u64 *held, held_word;
@@ -45,7 +49,7 @@ static unsigned long number(unsigned int l)
 static unsigned long page_offset(u16 z, unsigned int shift,
 				 struct kvm_memory_slot **slot)
 {
-	*slot = &world.slots.slot[(z >> 13) % KVM_SLOTS];
+	*slot = &world.kvm.memslots[0]->slot[(z >> 13) % KVM_SLOTS];
 	z &= 0x1fff;
 	return (z % (((*slot)->npages << PAGE_SHIFT >> shift) + 2)) << shift;
 }
@@ -78,7 +82,7 @@ static u64 list_tce(const struct step *s, unsigned int shift, unsigned int i)
 	case 1:
 		return guest_address(s->z, shift) | perm;
 	case 2:
-		return i % 3 == 2 ? i << 12 : guest_address(s->z + i, shift) | perm;
+		return i % 3 == 2 ? (i % 2 ? i << 12 : 0) : guest_address(s->z + i, shift) | perm;
 	case 3:
 		return guest_address(s->z + (hash >> 28), shift) | perm;
 	case 4:
@@ -97,7 +101,7 @@ static u64 list_tce(const struct step *s, unsigned int shift, unsigned int i)
 /* Where a list lies: registered or not, writable or not, nowhere, or aslant */
 static unsigned long list_address(const struct step *s)
 {
-	const struct kvm_memory_slot *slot = world.slots.slot;
+	const struct kvm_memory_slot *slot = world.kvm.memslots[0]->slot;
 
 	switch (s->c >> 5) {
 	case 0:
@@ -120,11 +124,11 @@ static unsigned long list_address(const struct step *s)
 
 static void write_list(unsigned long gpa, const u64 *tce, unsigned long n)
 {
-	__be64 *list = world_guest(gpa);
+	u64 *list = world_guest(gpa);
 	unsigned long i;
 
 	for (i = 0; list && i < min(n, 512UL); ++i)
-		list[i] = cpu_to_be64(tce[i]);
+		user_store(&list[i], cpu_to_be64(tce[i]));
 }
 
 /* Each call is counted once, by who answered */
@@ -146,9 +150,9 @@ static void check_served(const struct kvm_vcpu *vcpu, const struct kvm_vcpu_stat
 	       (tier == TIER_VIRT && ret == H_TOO_HARD));
 }
 
-static long play_tier(const struct model_call *c, const unsigned long *arg)
+static long play_tier(struct kvm_vcpu *vcpu, const struct model_call *c,
+		      const unsigned long *arg)
 {
-	struct kvm_vcpu *vcpu = &world.vcpu[c->tier % WORLD_VCPUS];
 	struct kvm_vcpu_stat old = vcpu->stat;
 	unsigned long kills = device_kills;
 	struct seen seen = { .fatal = fatal_signal, .held = held };
@@ -177,6 +181,7 @@ static void play_hcall(const struct step *s)
 		.tier = all_tier < 0 ? s->a % TIERS : all_tier,
 		.req = world_req[s->op - OP_PUT], .liobn = l, .n = 1, .tce = tce,
 	};
+	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
 	/* Not aligned, or below a window that does not begin at 0 */
@@ -207,10 +212,11 @@ static void play_hcall(const struct step *s)
 	arg[2] = s->op == OP_LIST ? c.list_gpa : tce[0];
 	arg[3] = c.n;
 
-	if (play_tier(&c, arg) != H_TOO_HARD || c.tier == TIER_VIRT)
+	vcpu = &world.vcpu[c.tier % WORLD_VCPUS];
+	if (play_tier(vcpu, &c, arg) != H_TOO_HARD || c.tier == TIER_VIRT)
 		return;
 	c.tier = TIER_VIRT;
-	play_tier(&c, arg);
+	play_tier(vcpu, &c, arg);
 }
 
 static void play_register(unsigned int r, struct seen *seen)
@@ -241,7 +247,7 @@ static void forget_regions(void)
 		if (!model_is_there(r))
 			world.mem[r] = NULL;
 	}
-	WRONG_IF(mm_iommu_preregistered(&world.mm) != any);
+	WRONG_IF(world_has_regions() != any);
 }
 
 static void play_region(const struct step *s, struct seen *seen)
@@ -260,8 +266,6 @@ static void play_region(const struct step *s, struct seen *seen)
 		mm_iommu_drop(&world.mm, world.mem[r]);
 	else
 		seen->ret = mm_iommu_put(&world.mm, world.mem[r]);
-	/* The pages go after a grace period */
-	srcu_drain(&iommu_user_srcu);
 	if (s->op == OP_REAP)
 		model_reap();
 	else if (s->op == OP_DROP)
@@ -285,7 +289,7 @@ static void play_table(const struct step *s, struct seen *seen)
 {
 	const unsigned int t = s->a % TABLES;
 	const struct layout_table *lt = &layout_table[t];
-	struct iommu_table *tbl = &world.table[t];
+	struct iommu_table *tbl = world.table[t];
 	unsigned long first = s->x % lt->size, n = 1 + s->y % (lt->size - first);
 	const bool other = s->b & 1 && !lt->pinned;
 	const unsigned int perm = 1 + s->b % 3;
@@ -295,8 +299,10 @@ static void play_table(const struct step *s, struct seen *seen)
 		if (model_is_open(t))
 			return;
 		check_no_view(tbl);
-		WRONG_IF(iommu_user_open(tbl, other ? &world.other : &world.mm, lt->pinned));
-		model_open(t, other);
+		seen->ret = iommu_user_open(tbl, other ? &world.other : &world.mm, lt->pinned);
+		WRONG_IF(seen->ret && !(failed_alloc && seen->ret == -ENOMEM));
+		if (!seen->ret)
+			model_open(t, other);
 		return;
 	}
 	if (!model_is_open(t))
@@ -308,17 +314,21 @@ static void play_table(const struct step *s, struct seen *seen)
 		model_close(t);
 		break;
 	case OP_MAP:
-		if (tbl->it_mm != &world.mm)
+		if (tbl->it_mm != &world.mm && tbl->it_mm_pinned != &world.mm)
 			break;
+		mutex_lock(&container_lock);
 		seen->ret = iommu_user_map(tbl, lt->offset + first, n, ua,
-					   iommu_tce_direction(perm));
+					   iommu_tce_direction(perm), &container_lock);
+		mutex_unlock(&container_lock);
 		seen->nomem = failed_alloc;
 		seen->refused = world.refused;
 		seen->kills = device_kills - kills;
 		model_map(t, first, n, ua, perm, seen);
 		break;
 	default:
-		iommu_user_unmap(tbl, lt->offset + first, n);
+		mutex_lock(&container_lock);
+		iommu_user_unmap(tbl, lt->offset + first, n, &container_lock);
+		mutex_unlock(&container_lock);
 		seen->kills = device_kills - kills;
 		model_unmap(t, first, n, seen);
 	}
@@ -373,7 +383,8 @@ static void play_fault(const struct step *s, unsigned int l)
 
 static long bind(int fd, unsigned int group)
 {
-	return kvm_spapr_tce_attach_iommu_group(&world.kvm, fd, &world.group[group]);
+	return kvm_spapr_tce_attach_iommu_group(&world.kvm, fd, &world.group[group],
+						&world.group_file[group]);
 }
 
 static void play_liobn(const struct step *s, struct seen *seen)
@@ -404,7 +415,7 @@ static void play_liobn(const struct step *s, struct seen *seen)
 		model_bind(l, group, seen);
 		break;
 	default:
-		kvm_spapr_tce_release_iommu_group(&world.kvm, &world.group[s->a % GROUPS]);
+		kvm_spapr_tce_release_iommu_group(&world.kvm, &world.group_file[s->a % GROUPS]);
 		model_release(s->a % GROUPS);
 	}
 }
@@ -434,7 +445,7 @@ static void play_setting(const struct step *s)
 {
 	switch (s->op) {
 	case OP_SLOT:
-		world.slots.slot[s->a % KVM_SLOTS].flags =
+		world.kvm.memslots[0]->slot[s->a % KVM_SLOTS].flags =
 			(s->b & 1 ? KVM_MEM_READONLY : 0) |
 			(s->b & 2 ? KVM_MEMSLOT_INVALID : 0);
 		break;
@@ -487,7 +498,7 @@ static void play_one(const struct step *s)
 	world.refused = false;
 	model_refuse(0);
 	fatal_signal = false;
-	srcu_drain(&iommu_user_srcu);
+	grace_settle();
 	device_dma_all();
 	model_check();
 }

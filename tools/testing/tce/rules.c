@@ -6,6 +6,7 @@
 #define LIST_MAX	512UL
 #define FAST_ENTRIES	512UL
 #define FAST_FOREIGN	16UL
+#define PARTIAL_ENTRIES	16UL
 #define TABLES_MAX	4
 #define PARTS_MAX	4096UL
 #define REGIONS_MAX	6	/* dealt with at once */
@@ -13,6 +14,12 @@
 static bool is_real(enum tier tier)
 {
 	return tier == TIER_REAL || tier == TIER_TABLE;
+}
+
+/* Where a reset would be fatal it has to be short */
+static bool is_partial(enum tier tier)
+{
+	return tier == TIER_PARTIAL || tier == TIER_REAL;
 }
 
 static unsigned long parts(unsigned int l, unsigned int t)
@@ -64,7 +71,7 @@ static struct kvm_memory_slot *slot_of(unsigned long gpa)
 	unsigned int i;
 
 	for (i = 0; i < KVM_SLOTS; ++i) {
-		struct kvm_memory_slot *slot = &world.slots.slot[i];
+		struct kvm_memory_slot *slot = &world.kvm.memslots[0]->slot[i];
 		unsigned long first = slot->base_gfn << PAGE_SHIFT;
 
 		if (gpa >= first && gpa < first + (slot->npages << PAGE_SHIFT))
@@ -134,6 +141,7 @@ static long list_answer(const struct model_call *c, const struct seen *seen)
 /* Tables that are not to be changed, or not by this tier */
 static bool too_hard(const struct model_call *c, unsigned int l)
 {
+	unsigned long foreign = 0;
 	unsigned int t, nr = 0;
 
 	for (t = 0; t < TABLES; ++t) {
@@ -142,12 +150,16 @@ static bool too_hard(const struct model_call *c, unsigned int l)
 		if (++nr > TABLES_MAX || m.table[t].mm != OURS ||
 		    layout_table[t].pinned || parts(l, t) > PARTS_MAX)
 			return true;
-		if (!layout_table[t].foreign || c->tier == TIER_VIRT)
+		if (!layout_table[t].foreign)
 			continue;
-		if (is_real(c->tier) || c->n > FAST_FOREIGN)
+		if (is_real(c->tier))
 			return true;
+		foreign += parts(l, t);
 	}
-	return c->tier != TIER_VIRT && c->n * max(work(l), 1UL) > FAST_ENTRIES;
+	if (c->tier == TIER_VIRT)
+		return false;
+	return c->n * max(work(l), 1UL) > (is_partial(c->tier) ? PARTIAL_ENTRIES : FAST_ENTRIES) ||
+	       work(l) > FAST_ENTRIES || c->n * foreign > FAST_FOREIGN;
 }
 
 /* The LIOBN and the first entry of a call, or an answer */
@@ -157,12 +169,15 @@ static long window_answer(const struct model_call *c, unsigned int *l, unsigned 
 
 	if (!tier_on(c->tier, c->req))
 		return H_TOO_HARD;
+	if (is_partial(c->tier) && c->req != H_GET_TCE && c->n > PARTIAL_ENTRIES)
+		return H_TOO_HARD;
+	/* It may be one of the VMM's own, which judges the arguments */
+	if (c->liobn >= LIOBNS || !m.liobn[c->liobn].there)
+		return H_TOO_HARD;
 	if (c->req == H_PUT_TCE_INDIRECT && (c->n > LIST_MAX || c->list_gpa & 0xfff))
 		return H_PARAMETER;
 	if (c->req == H_STUFF_TCE && c->tce[0] & PERM)
 		return H_PARAMETER;
-	if (c->liobn >= LIOBNS || !m.liobn[c->liobn].there)
-		return H_TOO_HARD;
 	*l = c->liobn;
 	ll = &layout_liobn[*l];
 	*idx = (c->ioba >> ll->shift) - ll->offset;

@@ -6,6 +6,7 @@
 #include <asm/iommu_user.h>
 
 #include "device.h"
+#include "grace.h"
 #include "world.h"
 
 #define HUGE_PAGES	(1UL << (USER_HUGE_SHIFT - PAGE_SHIFT))
@@ -73,11 +74,12 @@ static const u64 *walk(unsigned int t, const u64 *view, unsigned long idx)
 const u64 *world_words(unsigned int t, bool user, unsigned long idx, unsigned long *n)
 {
 	const struct layout_table *lt = &layout_table[t];
-	const u64 *view = user ? (u64 *)world.table[t].it_userspace : world.foreign[t];
+	const struct iommu_table *tbl = world.table[t];
+	const u64 *view = user ? (u64 *)tbl->it_userspace : tbl->foreign;
 
 	*n = lt->levels ? lt->level_size - idx % lt->level_size : lt->size - idx;
 	if (!view)
-		view = (u64 *)world.table[t].it_base;
+		view = (u64 *)tbl->it_base;
 	return walk(t, view, idx);
 }
 
@@ -137,7 +139,7 @@ static bool populate_view(unsigned int t, __be64 *view, unsigned long idx)
 
 static int op_populate(struct iommu_table *tbl, unsigned long entry)
 {
-	unsigned int t = tbl - world.table;
+	unsigned int t = tbl->nr;
 	unsigned long idx = entry - tbl->it_offset;
 	__be64 *hw = (__be64 *)tbl->it_base, *user = tbl->it_userspace;
 	__be64 *first = idx & 1 ? hw : user, *second = idx & 1 ? user : hw;
@@ -165,24 +167,41 @@ static void free_view(unsigned int t, __be64 *view, unsigned int level)
 	kfree(view);
 }
 
-static int op_exchange(struct iommu_table *tbl, long entry, unsigned long *hpa,
-		       enum dma_data_direction *dir)
+/* The hypervisor changes an entry, or refuses to */
+static int ask_hypervisor(struct iommu_table *tbl, unsigned long entry, u64 tce, u64 *old)
 {
-	unsigned int t = tbl - world.table;
 	unsigned long idx = entry - tbl->it_offset;
-	u64 old;
 
 	WRONG_IF(idx >= tbl->it_size);
+	shim_foreign(world.refused);
+	spot(SPOT_EXCHANGE, tbl);
 	if (world.refuse && !--world.refuse) {
 		world.refused = true;
 		return -EIO;
 	}
-	old = __atomic_exchange_n(&world.foreign[t][idx],
-				  *hpa | iommu_direction_to_tce_perm(*dir),
-				  __ATOMIC_SEQ_CST);
+	*old = __atomic_exchange_n(&tbl->foreign[idx], tce, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+static int op_exchange(struct iommu_table *tbl, long entry, unsigned long *hpa,
+		       enum dma_data_direction *dir)
+{
+	u64 old;
+
+	WRONG_IF(!tbl->it_mm_pinned);
+	if (ask_hypervisor(tbl, entry, *hpa | iommu_direction_to_tce_perm(*dir), &old))
+		return -EIO;
 	*hpa = old & ~3UL;
 	*dir = iommu_tce_direction(old);
 	return 0;
+}
+
+static int op_put(struct iommu_table *tbl, unsigned long entry, u64 tce)
+{
+	u64 old;
+
+	WRONG_IF(tbl->it_mm_pinned);
+	return ask_hypervisor(tbl, entry, tce, &old);
 }
 
 s64 world_mapped(unsigned int region)
@@ -192,28 +211,91 @@ s64 world_mapped(unsigned int region)
 
 /* Beginning and end */
 
-static void begin_table(unsigned int t)
+/* A table that was removed has them still */
+static void set_ops(unsigned int t)
 {
 	const struct layout_table *lt = &layout_table[t];
-	struct iommu_table *tbl = &world.table[t];
-	struct iommu_table_ops *ops = &world.ops[t];
 
-	*ops = (struct iommu_table_ops){
+	world.ops[t] = (struct iommu_table_ops){
 		.tce_kill = device_kill,
 		.tce_kill_rm = lt->foreign ? NULL : device_kill,
 		.xchg_no_kill = op_exchange,
+		.put = lt->foreign ? op_put : NULL,
 		.populate = lt->levels ? op_populate : NULL,
 	};
+}
+
+void world_add_table(unsigned int t)
+{
+	const struct layout_table *lt = &layout_table[t];
+	struct iommu_table *tbl = kzalloc(sizeof(*tbl), GFP_KERNEL);
+	unsigned int i, j;
+
 	*tbl = (struct iommu_table){
 		.it_indirect_levels = lt->levels, .it_level_size = lt->level_size,
-		.it_offset = lt->offset, .it_size = lt->size,
-		.it_page_shift = lt->shift, .it_ops = ops, .refs = 1,
+		.it_ops = &world.ops[t], .refs = 1, .nr = t,
 		.it_userspace = kzalloc(lt->size * 8, GFP_KERNEL),
 	};
 	if (lt->foreign)
-		world.foreign[t] = kzalloc(lt->size * 8, GFP_KERNEL);
+		tbl->foreign = kzalloc(lt->size * 8, GFP_KERNEL);
 	else
 		tbl->it_base = (unsigned long)kzalloc(lt->size * 8, GFP_KERNEL);
+	world.table[t] = tbl;
+	device_attach(t);
+	for (i = 0; i < GROUPS; ++i)
+		for (j = 0; j < IOMMU_TABLE_GROUP_MAX_TABLES; ++j)
+			if (layout_group[i][j] == t)
+				/* Pairs with READ_ONCE() in iommu_user_table_get() */
+				smp_store_release(&world.table_group[i].tables[j], tbl);
+	/* A table is shown to its groups before it is opened, by some before it is whole */
+	tbl->it_offset = lt->offset;
+	tbl->it_size = lt->size;
+	tbl->it_page_shift = lt->shift;
+}
+
+void world_remove_table(unsigned int t)
+{
+	struct iommu_table *tbl = world.table[t];
+	unsigned int i, j;
+
+	for (i = 0; i < GROUPS; ++i)
+		for (j = 0; j < IOMMU_TABLE_GROUP_MAX_TABLES; ++j)
+			if (layout_group[i][j] == t)
+				WRITE_ONCE(world.table_group[i].tables[j], NULL);
+	device_detach(t);
+	world.table[t] = NULL;
+	iommu_tce_table_put(tbl);
+}
+
+static void free_table_rcu(struct rcu_head *head)
+{
+	kfree(container_of(head, struct iommu_table, rcu));
+}
+
+/* The last reference has gone */
+void world_free_table(struct iommu_table *tbl)
+{
+	const unsigned int levels = layout_table[tbl->nr].levels;
+
+	free_view(tbl->nr, tbl->it_userspace, levels);
+	if (tbl->it_base)
+		free_view(tbl->nr, (__be64 *)tbl->it_base, levels);
+	kfree(tbl->foreign);
+	call_srcu(&shim_rcu, &tbl->rcu, free_table_rcu);
+}
+
+void world_set_slot(unsigned int slot, u32 flags)
+{
+	struct kvm_memslots *old = world.kvm.memslots[0], *new;
+
+	new = kmalloc(sizeof(*new), GFP_KERNEL);
+	memcpy(new->slot, old->slot, sizeof(new->slot));
+	new->last_used_slot.counter = 0;
+	new->slot[slot].flags = flags;
+	/* Pairs with rcu_dereference_raw() in kvmppc_tce_slot() */
+	smp_store_release(&world.kvm.memslots[0], new);
+	synchronize_srcu(&world.kvm.srcu);
+	kfree(old);
 }
 
 static int other_release(struct inode *inode, struct file *file)
@@ -226,7 +308,8 @@ static const struct file_operations other_fops = { .release = other_release };
 void world_begin(void)
 {
 	struct kvm *kvm = &world.kvm;
-	unsigned int i, j;
+	struct kvm_memslots *slots;
+	unsigned int i;
 
 	fail_alloc = 0;
 	fatal_signal = false;
@@ -237,39 +320,42 @@ void world_begin(void)
 	mm_iommu_init(&world.other);
 	kvm->mm = &world.mm;
 	kvm->refs = 1;
-	kvm->memslots[0] = &world.slots;
-	kvm->srcu = (struct srcu_struct){ .lock = PTHREAD_MUTEX_INITIALIZER };
+	slots = kzalloc(sizeof(*slots), GFP_KERNEL);
+	kvm->memslots[0] = slots;
+	kvm->srcu = (struct srcu_struct)SRCU_INIT;
 	mutex_init(&kvm->arch.spapr_tce_lock);
 	INIT_LIST_HEAD(&kvm->arch.spapr_tce_tables);
 	kvm->arch.tce_tiers = KVMPPC_TCE_TIERS;
+	kvm->debugfs_dentry = &world.debugfs;
+	kvmppc_tce_debugfs_init(kvm);
 	memset(kvm->arch.enabled_hcalls, 0xff, sizeof(kvm->arch.enabled_hcalls));
 
 	/* Guest memory: ordinary, read-only, huge, and beyond what can be registered */
-	world.slots.slot[0] = (struct kvm_memory_slot){ 0, 56, USER_BASE, 0 };
-	world.slots.slot[1] = (struct kvm_memory_slot){ 64, 16,
+	slots->slot[0] = (struct kvm_memory_slot){ 0, 56, USER_BASE, 0 };
+	slots->slot[1] = (struct kvm_memory_slot){ 64, 16,
 		USER_BASE + (56UL << PAGE_SHIFT), KVM_MEM_READONLY };
-	world.slots.slot[2] = (struct kvm_memory_slot){ 0x10000000 >> PAGE_SHIFT,
+	slots->slot[2] = (struct kvm_memory_slot){ 0x10000000 >> PAGE_SHIFT,
 		USER_HUGE, USER_HUGE_BASE, 0 };
-	world.slots.slot[3] = (struct kvm_memory_slot){ 0x40000000 >> PAGE_SHIFT, 20,
+	slots->slot[3] = (struct kvm_memory_slot){ 0x40000000 >> PAGE_SHIFT, 20,
 		USER_BASE + (74UL << PAGE_SHIFT), 0 };
 	/* Half a huge page aslant */
-	world.slots.slot[4] = (struct kvm_memory_slot){ 0x80000000 >> PAGE_SHIFT,
+	slots->slot[4] = (struct kvm_memory_slot){ 0x80000000 >> PAGE_SHIFT,
 		HUGE_PAGES, USER_HUGE_BASE + (1UL << 23), 0 };
 
-	for (i = 0; i < WORLD_VCPUS; ++i)
+	for (i = 0; i < WORLD_VCPUS; ++i) {
 		world.vcpu[i].kvm = kvm;
+		WRONG_IF(kvmppc_tce_vcpu_init(&world.vcpu[i]));
+	}
 	device_begin();
-	for (i = 0; i < TABLES; ++i)
-		begin_table(i);
 	for (i = 0; i < GROUPS; ++i) {
 		/* The last group is not one of sPAPR TCE */
 		if (i < GROUPS - 1)
 			world.group[i].data = &world.table_group[i];
 		world.table_group[i].group = &world.group[i];
-		for (j = 0; j < IOMMU_TABLE_GROUP_MAX_TABLES; ++j)
-			if (layout_group[i][j] >= 0)
-				world.table_group[i].tables[j] =
-					&world.table[layout_group[i][j]];
+	}
+	for (i = 0; i < TABLES; ++i) {
+		set_ops(i);
+		world_add_table(i);
 	}
 	for (i = 0; i < LIOBNS; ++i)
 		world.fd[i] = -1;
@@ -285,14 +371,16 @@ void world_end(void)
 	world.refuse = 0;
 	fatal_signal = false;
 	for (i = 0; i < GROUPS; ++i)
-		kvm_spapr_tce_release_iommu_group(&world.kvm, &world.group[i]);
+		kvm_spapr_tce_release_iommu_group(&world.kvm, &world.group_file[i]);
 	for (i = 0; i < LIOBNS; ++i)
 		if (world.fd[i] >= 0)
 			shim_close(world.fd[i]);
 	shim_close(world.other_fd);
 	for (i = 0; i < TABLES; ++i) {
-		iommu_user_close(&world.table[i]);
-		WRONG_IF(world.table[i].refs != 1);
+		if (!world.table[i])
+			continue;
+		iommu_user_close(world.table[i]);
+		WRONG_IF(world.table[i]->refs != 1);
 	}
 	device_dma_all();
 	for (i = 0; i < REGIONS; ++i) {
@@ -303,35 +391,60 @@ void world_end(void)
 			mm_iommu_drop(&world.mm, world.mem[i]);
 		WRONG_IF(mm_iommu_put(&world.mm, world.mem[i]));
 	}
-	srcu_drain(&iommu_user_srcu);
+	for (i = 0; i < TABLES; ++i)
+		if (world.table[i])
+			world_remove_table(i);
+	for (i = 0; i < WORLD_VCPUS; ++i)
+		kvmppc_tce_vcpu_destroy(&world.vcpu[i]);
+	mm_iommu_destroy(&world.mm);
+	mm_iommu_destroy(&world.other);
+	grace_settle();
 	for (i = 0; i < USER_PAGES; ++i)
 		WRONG_IF(user_page[i].pins);
-	for (i = 0; i < TABLES; ++i) {
-		free_view(i, world.table[i].it_userspace, layout_table[i].levels);
-		if (world.table[i].it_base)
-			free_view(i, (__be64 *)world.table[i].it_base,
-				  layout_table[i].levels);
-		kfree(world.foreign[i]);
-	}
 	device_end();
+	kfree(world.kvm.memslots[0]);
 	WRONG_IF(world.mm.locked_vm || world.kvm.refs != 1 || allocated);
+}
+
+bool world_has_regions(void)
+{
+	const struct mm_iommu_regions *regions = world.mm.context.iommu->regions;
+	unsigned int i;
+
+	for (i = 0; regions && i < regions->nr; ++i)
+		if (regions->slot[i].mem)
+			return true;
+	return false;
+}
+
+void world_show(void)
+{
+	struct seq_file file = { world.debugfs.data };
+
+	WRONG_IF(world.debugfs.f_op->show(&file, NULL));
 }
 
 /* Memory */
 
 const u64 *world_shadow(unsigned int l, unsigned long page)
 {
-	struct file *file = fd_file(shim_fd(world.fd[l]));
-	struct vm_area_struct vma = { .vm_file = file };
+	struct vm_area_struct vma = {};
 	struct vm_fault vmf = { .vma = &vma, .pgoff = page };
 
-	WRONG_IF(file->f_op->mmap(file, &vma));
+	CLASS(fd, f)(READ_ONCE(world.fd[l]));
+
+	/* Another thread may have closed it, and opened something else */
+	if (fd_empty(f) || !fd_file(f)->f_op->mmap)
+		return NULL;
+	vma.vm_file = fd_file(f);
+	WRONG_IF(fd_file(f)->f_op->mmap(fd_file(f), &vma));
 	return vma.vm_ops->fault(&vmf) ? NULL : (u64 *)vmf.page;
 }
 
-void *world_guest(unsigned long gpa)
+u64 *world_guest(unsigned long gpa)
 {
-	struct kvm_memory_slot *slot = __gfn_to_memslot(&world.slots, gpa >> PAGE_SHIFT);
+	struct kvm_memory_slot *slot = __gfn_to_memslot(world.kvm.memslots[0],
+							gpa >> PAGE_SHIFT);
 	struct page *page;
 
 	if (!slot)
@@ -385,20 +498,29 @@ static long hcall_exit(struct kvm_vcpu *vcpu, enum tier tier, unsigned long req,
 	return serve[tier](vcpu) ? (long)gpr[3] : H_TOO_HARD;
 }
 
+/* Entries that a stay in guest context may change */
+static unsigned int work_limit(enum tier tier)
+{
+	/* Where a reset or a machine check is fatal it has to be short */
+	return tier == TIER_PARTIAL || tier == TIER_REAL ? WORLD_PARTIAL : IOMMU_USER_PIECE;
+}
+
 static long hcall_guest(struct kvm_vcpu *vcpu, enum tier tier, unsigned long req,
 			const unsigned long *a)
 {
-	int idx = srcu_read_lock(&vcpu->kvm->srcu), user = iommu_user_enter_guest();
+	/* From before guest entry on, for the sake of memslots */
+	int idx = srcu_read_lock(&vcpu->kvm->srcu);
+	const unsigned long mmcr0 = shim_mmcr0 ^ MMCR0_FC;
 	long ret;
 
-	/* Nobody may sleep or allocate */
-	preempt_disable();
+	shim_mmcr0 = mmcr0;
+	shim_enter_guest(work_limit(tier));
 	if (tier == TIER_TABLE)
 		ret = hcall_table(vcpu, req, a);
 	else
 		ret = hcall_exit(vcpu, tier, req, a);
-	preempt_enable();
-	iommu_user_exit_guest(user);
+	shim_exit_guest();
+	WRONG_IF(shim_mmcr0 != mmcr0);
 	srcu_read_unlock(&vcpu->kvm->srcu, idx);
 	return ret;
 }
@@ -412,7 +534,7 @@ long world_hcall(struct kvm_vcpu *vcpu, enum tier tier, unsigned long req,
 		ret = hcall_virt(vcpu, req, arg);
 	else
 		ret = hcall_guest(vcpu, tier, req, arg);
-	WRONG_IF(preempt_off);
+	WRONG_IF(preempt_off || sections);
 	if (tce)
 		*tce = vcpu->arch.regs.gpr[4];
 	return ret;

@@ -11,7 +11,7 @@
 
 #include "kernel.h"
 
-#define WORLD_VCPUS	4
+#define WORLD_VCPUS	8
 
 /**
  * struct layout_table - an IOMMU table that may be opened
@@ -63,14 +63,14 @@ struct mm_iommu_table_group_mem_t;
  * @mm: whose memory the VM has
  * @other: another address space
  * @kvm: the VM
- * @slots: its memslots
+ * @debugfs: its directory in debugfs, with one file
  * @vcpu: its virtual CPUs
- * @table: IOMMU tables, as layout_table has them
+ * @table: IOMMU tables, as layout_table has them; NULL for a window that is gone
  * @ops: their operations
  * @refuse: the hypervisor refuses the exchange that brings this to 0
  * @refused: it did
- * @foreign: hardware views that the hypervisor keeps
  * @group: groups, as layout_group has them
+ * @group_file: the VFIO file of each
  * @table_group: their tables
  * @fd: files of the LIOBNs, -1 for none
  * @other_fd: a file that is none
@@ -79,14 +79,14 @@ struct mm_iommu_table_group_mem_t;
 struct world {
 	struct mm_struct mm, other;
 	struct kvm kvm;
-	struct kvm_memslots slots;
+	struct dentry debugfs;
 	struct kvm_vcpu vcpu[WORLD_VCPUS];
-	struct iommu_table table[TABLES];
+	struct iommu_table *table[TABLES];
 	struct iommu_table_ops ops[TABLES];
 	unsigned long refuse;
 	bool refused;
-	u64 *foreign[TABLES];
 	struct iommu_group group[GROUPS];
+	struct file group_file[GROUPS];
 	struct iommu_table_group table_group[GROUPS];
 	int fd[LIOBNS];
 	int other_fd;
@@ -105,11 +105,21 @@ enum tier {
 	TIERS
 };
 
+/* Hardware entries that a call in a partial exit may change */
+#define WORLD_PARTIAL	16
+
 /* The hypercalls, in the order of enum op */
 extern const unsigned long world_req[4];
 
 void world_begin(void);
 void world_end(void);
+
+/* A window comes, not open yet, and goes; its groups have it as long */
+void world_add_table(unsigned int t);
+void world_remove_table(unsigned int t);
+
+/* Give the VM other memslots: as they are, but for the flags of one */
+void world_set_slot(unsigned int slot, u32 flags);
 
 /* A hypercall in one tier: GPR3, and the TCE that H_GET_TCE answers */
 long world_hcall(struct kvm_vcpu *vcpu, enum tier tier, unsigned long req,
@@ -129,9 +139,14 @@ u64 world_user(unsigned int t, unsigned long idx);
 /* A page of a LIOBN's shadow, as the VMM maps it; this allocates it */
 const u64 *world_shadow(unsigned int l, unsigned long page);
 
-/* Where guest address @gpa lies; NULL if nowhere */
-void *world_guest(unsigned long gpa);
+/* Where guest address @gpa lies; NULL if nowhere.  Memory as the guest has it. */
+u64 *world_guest(unsigned long gpa);
 
 s64 world_mapped(unsigned int region);
+/* Is any region registered, or still counted? */
+bool world_has_regions(void);
+
+/* Read the VM's file in debugfs */
+void world_show(void);
 
 #endif /* TCE_WORLD_H */

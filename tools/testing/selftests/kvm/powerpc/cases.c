@@ -63,6 +63,16 @@ __u64 stat_of(const struct env *env, const char *name)
 	return vm_stat(&env->vm, name);
 }
 
+bool group_is_pinned(int id)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command),
+		 "grep -sqx %d /sys/kernel/debug/kvm/%d-*/vfio_groups", id,
+		 getpid());
+	return !system(command);
+}
+
 void run_on_cpu(unsigned int cpu)
 {
 	cpu_set_t cpus;
@@ -301,15 +311,17 @@ static int run_case(const struct test_case *test, struct env *env)
 	int status = 0;
 	pid_t pid;
 
+	/* Sent to both of them when nothing gets on; there is no limit in time */
+	signal(SIGALRM, SIG_IGN);
 	forget_warnings();
 	if (log >= 0)
 		lseek(log, 0, SEEK_END);
 
 	pid = fork();
 	if (!pid) {
-		/* Who is tired of waiting ends the parent; the device is the next one's */
+		/* Who is tired of waiting ends the case; the device is the next one's */
+		signal(SIGALRM, SIG_DFL);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		alarm(setting("case_timeout", CASE_TIMEOUT));
 		test->run(env);
 		fflush(stdout);
 		_exit(env->failed);

@@ -77,13 +77,8 @@ int run_cases_on_tiers(const struct test_case *cases, unsigned int nr);
 /* The kernel's switch of the tiers */
 #define TIERS	"/sys/module/kvm_hv/parameters/tce_tiers"
 
-/*
- * A number that the environment has, or the kernel's command line.  So may the time
- * that a case is given, in seconds (case_timeout), for slow kernels.
- */
+/* A number that the environment has, or the kernel's command line */
 __u64 setting(const char *name, __u64 otherwise);
-
-#define CASE_TIMEOUT	120
 
 /* Which tiers serve VMs created from now on; false when the kernel has none */
 bool choose_tiers(const char *mask);
@@ -159,6 +154,9 @@ bool fail_nth_is_over(void);
 
 /* A counter of the guest's first CPU */
 __u64 stat_of(const struct env *env, const char *name);
+
+/* Is the group with this id pinned for a VM of this process, as KVM shows it? */
+bool group_is_pinned(int id);
 
 /* This thread's place from now on */
 void run_on_cpu(unsigned int cpu);

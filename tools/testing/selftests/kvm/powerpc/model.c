@@ -129,13 +129,13 @@ long model_call(struct model *m, const struct vm_call *call, long user,
 	struct model_liobn *l = liobn_of(m, call->args[0]);
 	__u64 idx, i;
 
+	if (!l)
+		return user;
 	if (call->nr == H_PUT_TCE_INDIRECT &&
 	    (n > LIST_MAX || arg & (LIST_ALIGN - 1)))
 		return H_PARAMETER;
 	if (call->nr == H_STUFF_TCE && arg & PERM)
 		return H_PARAMETER;
-	if (!l)
-		return user;
 	if (!has(l, call->args[1], n, &idx))
 		return H_PARAMETER;
 

@@ -53,13 +53,15 @@ static const struct way {
 static const struct config {
 	const char *name;
 	unsigned int regions, liobns, tables;
-	bool spread;
+	bool spread, unbound;
 } configs[] = {
-	{ "one", 1, 1, 1, false },
-	{ "regions", MANY, 1, 1, false },
-	{ "spread", MANY, 1, 1, true },
-	{ "liobns", 1, MANY, 1, false },
-	{ "tables", 1, 1, 2, false },
+	{ "one", 1, 1, 1 },
+	{ "regions", MANY, 1, 1 },
+	{ "spread", MANY, 1, 1, .spread = true },
+	{ "liobns", 1, MANY, 1 },
+	{ "tables", 1, 1, 2 },
+	/* As those of emulated devices */
+	{ "unbound", 1, 1, 1, .unbound = true },
 };
 
 #define MAP1	{ H_PUT_TCE, { LIOBN, 0, DATA | RW } }
@@ -183,7 +185,8 @@ static void add_group(struct bench *b, struct vfio_dev *dev)
 	vfio_create_window(dev, SHIFT, WINDOW);
 	if (!b->vm.answer) {
 		ktap_need(!vm_group_add(&b->vm, dev), "adding the group");
-		ktap_need(!vm_bind(&b->vm, dev, b->tablefd[0]), "binding");
+		ktap_need(b->config->unbound ||
+			  !vm_bind(&b->vm, dev, b->tablefd[0]), "binding");
 	}
 	/* For edu_mark() */
 	vfio_open_device(dev);

@@ -374,7 +374,7 @@ static void d11_close_under_a_hypercall(struct env *env)
 	event.fd = late.fd;
 
 	pthread_create(&caller, NULL, read_list, env);
-	ktap_need(poll(&event, 1, 20000) == 1 &&
+	ktap_need(poll(&event, 1, -1) == 1 &&
 		  event.revents == POLLIN, "waiting for the list's page");
 	pthread_create(&bringer, NULL, bring_page_late, &late);
 	close(env->tablefd);
@@ -517,6 +517,48 @@ static void p7_liobn_made_again(struct env *env)
 	expect(env, released(env));
 }
 
+/*
+ * A list that clears the first entry of a page of the guest's view that is not there,
+ * and maps the following ones: that takes the page, and once it was NULL
+ */
+static void list_maps_after_clearing_where_no_view_is(struct env *env)
+{
+	const unsigned int per_page = getpagesize() / 8;
+	const __u64 first = (per_page - 1) * PAGE;
+	unsigned int i;
+
+	begin(env);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	for (i = 0; i < 10; i++)
+		set_list(env, i, i == 1 ? 0 : (DATA + i * PAGE) | RW);
+	expect(env, indirect(env, first, LIST, 10) == H_SUCCESS);
+	for (i = 0; i < 10; i++)
+		expect(env, get(env, first + i * PAGE) ==
+		       (i == 1 ? 0 : (DATA + i * PAGE) | RW));
+	expect(env, unregister(env) == -EBUSY);
+	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
+	expect(env, released(env));
+}
+
+/* LIOBNs whose numbers are chosen so that one of them is searched for long */
+static void liobns_that_share_a_bucket(struct env *env)
+{
+	unsigned int i, made = 0;
+
+	prepare_vm(env, 16 << 20);
+	for (i = 1; i <= 200; i++) {
+		struct kvm_create_spapr_tce_64 args = {
+			.liobn = (__u64)i << 16, .page_shift = SHIFT, .size = 512,
+		};
+		int fd = ioctl(env->vm.fd, KVM_CREATE_SPAPR_TCE_64, &args);
+
+		made += fd >= 0;
+		expect(env, fd >= 0 || errno == ENOSPC);
+	}
+	ktap_say("  %u LIOBNs", made);
+	expect(env, made >= 64 && made < 200);
+}
+
 static const struct test_case cases[] = {
 	CASE(d1_two_cpus_change_an_entry),
 	CASE(d1_ioctl_races_with_hypercall),
@@ -539,6 +581,8 @@ static const struct test_case cases[] = {
 	CASE(p5_view_of_a_table_leaked),
 	CASE(p6_liobn_of_a_huge_size),
 	CASE(p7_liobn_made_again),
+	CASE(list_maps_after_clearing_where_no_view_is),
+	CASE(liobns_that_share_a_bucket),
 };
 
 int main(void)

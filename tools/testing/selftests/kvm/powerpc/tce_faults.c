@@ -352,8 +352,11 @@ static long try_window(struct env *env)
 	return vfio_add_window(&env->dev, SHIFT, WINDOW, levels, &start);
 }
 
+/* A window that is there is one for the device: it can be bound, and so used */
 static void remove_window(struct env *env, long ret)
 {
+	if (!ret)
+		expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
 	expect(env, vfio_remove_window(&env->dev, 0) == (ret ? -EINVAL : 0));
 }
 

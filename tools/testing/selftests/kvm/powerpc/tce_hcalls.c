@@ -215,8 +215,11 @@ static void guest_of_kvm_pr(struct env *env)
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, indirect(env, 0, LIST, 512) == H_SUCCESS);
 	expect(env, put(env, WINDOW, DATA | RW) == H_PARAMETER);
+	expect(env, get(env, 511 * PAGE) == ((DATA + 511 * PAGE) | RW));
+	expect(env, hcall(env, H_GET_TCE, WINDOW, 0, 0) == H_PARAMETER);
 	expect(env, unregister(env) == -EBUSY);
 	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
+	expect(env, get(env, 511 * PAGE) == 0);
 	expect(env, env->vm.user_exits == 0);
 	expect(env, released(env));
 }

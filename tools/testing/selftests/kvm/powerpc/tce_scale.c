@@ -110,8 +110,6 @@ static void own_entries(struct env *env)
 	if (mode && !strcmp(mode, "full")) {
 		runs = RUNS;
 		rounds = 60;
-		/* Longer than run_cases() gives a test, on a machine with much to do */
-		alarm(1800);
 	}
 	if (n > CPUS)
 		n = CPUS;

@@ -76,6 +76,11 @@ void vfio_give_to(const struct vfio_dev *dev, const char *driver)
 		  "giving %s to the driver %s", dev->bdf, driver);
 }
 
+bool vfio_resets(const struct vfio_dev *dev, bool on)
+{
+	return pci_write(dev->bdf, "reset_method", on ? "default" : "\n");
+}
+
 /* Without the sPAPR IOMMU there is no DMA window that a guest could program */
 static void vfio_need_spapr(void)
 {

@@ -35,6 +35,12 @@ bool vfio_find_next(struct vfio_dev *dev, const struct vfio_dev *last,
 /* Take the device from its driver, if it has one, and give it to another */
 void vfio_give_to(const struct vfio_dev *dev, const char *driver);
 
+/*
+ * Turn on all resets of the device that the kernel knows, or turn them off; false when
+ * it knows none
+ */
+bool vfio_resets(const struct vfio_dev *dev, bool on);
+
 /* The group alone; and into a container: 0 or -errno */
 void vfio_open_only_group(struct vfio_dev *dev);
 int vfio_join(struct vfio_dev *dev, int container);

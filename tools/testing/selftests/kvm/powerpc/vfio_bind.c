@@ -21,15 +21,9 @@
 
 #include "cases.h"
 
-/* Group users as KVM shows them: is the group pinned for a VM of this process? */
 static bool pinned(const struct env *env)
 {
-	char command[128];
-
-	snprintf(command, sizeof(command),
-		 "grep -sqx %d /sys/kernel/debug/kvm/%d-*/vfio_groups", env->dev.id,
-		 getpid());
-	return !system(command);
+	return group_is_pinned(env->dev.id);
 }
 
 /* Errors of all attributes, and of adding and deleting a file */

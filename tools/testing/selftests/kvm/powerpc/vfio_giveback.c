@@ -22,9 +22,6 @@
 #define USB_DEVICE	0x003f
 #define USB_DRIVER	"ohci-pci"
 
-/* Seconds for the controller to start and for a USB device to say its name */
-#define USB_WAIT	30
-
 /* Has the controller fetched the descriptors of a USB device? */
 static bool usb_works(const struct env *env)
 {
@@ -40,13 +37,10 @@ static bool usb_works(const struct env *env)
 	return works;
 }
 
-static bool usb_comes_up(const struct env *env)
+static void wait_for_usb(const struct env *env)
 {
-	unsigned int ms;
-
-	for (ms = 0; ms < USB_WAIT * 1000 && !usb_works(env); ms += 10)
+	while (!usb_works(env))
 		usleep(10000);
-	return usb_works(env);
 }
 
 /* The VMM, in a process of its own, which @end ends */
@@ -55,7 +49,7 @@ static void vmm_of_the_device(struct env *env, void (*end)(struct env *env))
 	int status;
 	pid_t pid;
 
-	expect(env, usb_comes_up(env));
+	wait_for_usb(env);
 	vfio_give_to(&env->dev, "vfio-pci");
 	expect(env, !usb_works(env));
 	pid = fork();
@@ -72,7 +66,7 @@ static void vmm_of_the_device(struct env *env, void (*end)(struct env *env))
 	waitpid(pid, &status, 0);
 	expect(env, !status || WIFSIGNALED(status));
 	vfio_give_to(&env->dev, USB_DRIVER);
-	expect(env, usb_comes_up(env));
+	wait_for_usb(env);
 }
 
 static void kill_vmm(struct env *env)

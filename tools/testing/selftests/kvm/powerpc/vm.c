@@ -196,13 +196,12 @@ int vm_create_liobn(const struct vm *vm, __u64 liobn,
 	return vm_create_liobn_at(vm, liobn, page_shift, 0, pages);
 }
 
-__u64 vm_stat(const struct vm *vm, const char *name)
+void vm_counter_open(struct vm_counter *counter, const struct vm *vm, const char *name)
 {
 	struct kvm_stats_header header;
 	char buffer[sizeof(struct kvm_stats_desc) + 128];
 	struct kvm_stats_desc *desc = (void *)buffer;
 	int fd = ioctl(vm->vcpu, KVM_GET_STATS_FD, NULL);
-	__u64 value = 0;
 	size_t size;
 	__u32 i;
 
@@ -214,15 +213,31 @@ __u64 vm_stat(const struct vm *vm, const char *name)
 		ktap_need(pread(fd, buffer, size,
 				header.desc_offset + i * size) == size,
 			  "reading the description of a statistic");
-		if (strcmp(desc->name, name))
-			continue;
-		ktap_need(pread(fd, &value, sizeof(value), header.data_offset +
-				desc->offset) == sizeof(value),
-			  "reading the statistic %s", name);
-		break;
+		if (!strcmp(desc->name, name))
+			break;
 	}
-	close(fd);
 	ktap_need(i < header.num_desc, "finding the statistic %s", name);
+	counter->fd = fd;
+	counter->at = header.data_offset + desc->offset;
+}
+
+__u64 vm_counter_read(const struct vm_counter *counter)
+{
+	__u64 value;
+
+	ktap_need(pread(counter->fd, &value, sizeof(value), counter->at) ==
+		  sizeof(value), "reading a statistic");
+	return value;
+}
+
+__u64 vm_stat(const struct vm *vm, const char *name)
+{
+	struct vm_counter counter;
+	__u64 value;
+
+	vm_counter_open(&counter, vm, name);
+	value = vm_counter_read(&counter);
+	close(counter.fd);
 	return value;
 }
 

@@ -79,6 +79,16 @@ int vm_create_liobn_at(const struct vm *vm, __u64 liobn,
 /* A counter of the CPU, by its name in the binary statistics */
 __u64 vm_stat(const struct vm *vm, const char *name);
 
+/* The same to be read while the CPU runs, when it can be asked for nothing else */
+struct vm_counter {
+	int fd;
+	__u64 at;
+};
+
+void vm_counter_open(struct vm_counter *counter, const struct vm *vm,
+		     const char *name);
+__u64 vm_counter_read(const struct vm_counter *counter);
+
 /* Each returns 0 or -errno */
 int vm_group_add(const struct vm *vm, const struct vfio_dev *dev);
 int vm_group_del(const struct vm *vm, const struct vfio_dev *dev);

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The host's administrator takes a device away while a VMM still has its group, and
+ * finds it again: the old group is dead for good, the new one works, and nothing that
+ * the VMM does to the old one afterwards, be it to end, is felt by the new one.
+ *
+ * The last case takes the host bridge, too, where that can be done: no test that
+ * needs the device can run after this one.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cases.h"
+
+#define GROUPS		"/sys/kernel/iommu_groups"
+#define DEVICES		"/sys/bus/pci/devices"
+
+/* The directory of the device tree, as links in sysfs spell it */
+#define DEVICE_TREE	"/firmware/devicetree/base"
+
+static unsigned int count_groups(void)
+{
+	DIR *dir = opendir(GROUPS);
+	unsigned int nr = 0;
+	struct dirent *at;
+
+	while (dir && (at = readdir(dir)))
+		nr += at->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return nr;
+}
+
+static void take_away(const struct vfio_dev *dev)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), DEVICES "/%s/remove", dev->bdf);
+	ktap_need(write_file(path, "1"), "removing %s", dev->bdf);
+	ktap_need(access(path, F_OK), "%s has gone", dev->bdf);
+}
+
+/* The device comes back in a group as it finds it; @dev is as good as new then */
+static void find_again(struct vfio_dev *dev)
+{
+	const struct vfio_dev was = *dev;
+
+	ktap_need(write_file("/sys/bus/pci/rescan", "1"), "rescanning");
+	vfio_find(dev, EDU_VENDOR, EDU_DEVICE);
+	ktap_need(!strcmp(dev->bdf, was.bdf), "%s is back, not %s", was.bdf, dev->bdf);
+	ktap_say("  %s was in group %d, is in group %d", dev->bdf, was.id, dev->id);
+}
+
+/* The device does what the guest tells it to, and no more */
+static void expect_works(struct env *env)
+{
+	__u8 *page = env->vm.mem + DATA;
+
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, put(env, PAGE, (DATA + PAGE) | RW) == H_SUCCESS);
+	memset(page, 0x5a, PAGE);
+	edu_copy(&env->dev, 0, PAGE, PAGE);
+	expect(env, page[PAGE] == 0x5a && page[2 * PAGE - 1] == 0x5a);
+	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
+}
+
+/* A VMM that has the device again, in every way that is there */
+static void begin_again(struct env *env)
+{
+	begin(env);
+	vfio_open_device(&env->dev);
+	expect_works(env);
+}
+
+static void end_again(struct env *env)
+{
+	close(env->dev.device);
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	expect(env, released(env));
+	close(env->dev.container);
+	close(env->dev.group);
+}
+
+/* The VMM has added the group, and perhaps bound it */
+static void lose_device(struct env *env, bool bound)
+{
+	const unsigned int groups = count_groups();
+	struct env again = *env, third = *env;
+	int fd;
+
+	/* An earlier case may have had it in another group */
+	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
+	prepare(env, SHIFT);
+	if (bound) {
+		expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
+		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	}
+	take_away(&env->dev);
+	expect(env, released(env) == false);
+	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) < 0);
+	find_again(&again.dev);
+	begin_again(&again);
+
+	/* The end of the old one, in any order with the new one's life */
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	expect_works(&again);
+	fd = vm_create_liobn(&again.vm, LIOBN + 1, SHIFT, ENTRIES);
+	expect(&again, vm_bind(&again.vm, &again.dev, fd) == 0);
+	close(env->dev.container);
+	close(env->dev.group);
+	expect_works(&again);
+	end_again(&again);
+
+	/* And for whoever comes after that */
+	take_away(&again.dev);
+	third.dev = again.dev;
+	find_again(&third.dev);
+	begin_again(&third);
+	end_again(&third);
+	expect(env, count_groups() == groups);
+	env->failed |= again.failed | third.failed;
+}
+
+static void group_was_added(struct env *env)
+{
+	lose_device(env, false);
+}
+
+static void group_was_bound(struct env *env)
+{
+	lose_device(env, true);
+}
+
+/* Its VMM ends by a signal, or anyhow, with everything open */
+static void group_was_left(struct env *env)
+{
+	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
+	begin(env);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	take_away(&env->dev);
+	ktap_need(write_file("/sys/bus/pci/rescan", "1"), "rescanning");
+}
+
+static void device_of_the_last_case(struct env *env)
+{
+	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
+	begin_again(env);
+	end_again(env);
+}
+
+/* The place in the device tree that a device is described at */
+static bool node_of(const struct vfio_dev *dev, char *node, size_t size)
+{
+	char path[PATH_MAX], link[PATH_MAX] = "";
+	const char *at;
+
+	snprintf(path, sizeof(path), DEVICES "/%s/of_node", dev->bdf);
+	if (readlink(path, link, sizeof(link) - 1) < 0)
+		return false;
+	at = strstr(link, DEVICE_TREE);
+	if (!at)
+		return false;
+	snprintf(node, size, "%s", at + strlen(DEVICE_TREE));
+	return true;
+}
+
+static void drop_node(struct env *env, const char *node)
+{
+	char text[PATH_MAX + 16];
+
+	snprintf(text, sizeof(text), "remove_node %s", node);
+	ktap_say("  %s", text);
+	expect(env, write_file("/proc/powerpc/ofdt", text));
+}
+
+/* A host bridge goes, and its group's data with it; the VMM still has the group */
+static void host_bridge_goes(struct env *env)
+{
+	char node[PATH_MAX];
+
+	if (access("/proc/powerpc/ofdt", W_OK))
+		case_skip("nodes of the device tree cannot be removed");
+	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
+	begin(env);
+	ktap_need(node_of(&env->dev, node, sizeof(node)), "finding the node of %s",
+		  env->dev.bdf);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	take_away(&env->dev);
+
+	drop_node(env, node);
+	*strrchr(node, '/') = 0;
+	drop_node(env, node);
+	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) < 0);
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	close(env->dev.container);
+	expect(env, !access(GROUPS, F_OK) && count_groups() == 0);
+	close(env->dev.group);
+}
+
+static const struct test_case cases[] = {
+	CASE(group_was_added),
+	CASE(group_was_bound),
+	CASE(group_was_left),
+	CASE(device_of_the_last_case),
+	CASE(host_bridge_goes),
+};
+
+int main(void)
+{
+	return run_cases(cases, ARRAY_SIZE(cases));
+}

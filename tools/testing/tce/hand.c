@@ -1,0 +1,874 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Threads stepped by hand through interleavings that matter, and calls that do
+ * more at once than they may.  Prints KTAP.
+ *
+ *	hand [NAME...]
+ *
+ * A test says what a guest, a VMM or a device would see go wrong; the checks of
+ * kernel.h, which look inside, are off unless it asks for them.
+ */
+#include <asm/iommu_user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "device.h"
+#include "grace.h"
+#include "world.h"
+
+/* Pages by number: those of region OLD, the one of region NEW within, and others */
+#define OLD		0
+#define NEW		7
+#define NEW_PAGE	1UL
+#define STAYING		2
+#define PAGE		48UL
+
+#define HUGE		4
+#define HUGE_GPA	0x10000000UL
+
+/* A table without levels and a LIOBN of its shape; another, and one with levels */
+#define FLAT		0
+#define LEVELS		1
+#define FOREIGN		4
+#define LARGE		7
+/* LIOBNs: one part an entry, 16 parts, 4096 parts */
+#define SAME		0
+#define PARTS		3
+#define MANY		4
+#define WIDE		5
+
+/* The groups of the tables */
+static const unsigned int group_of[TABLES] = {
+	[FLAT] = 0, [LEVELS] = 1, [FOREIGN] = 3, [LARGE] = 5,
+};
+
+/* As VFIO has it around what changes a table */
+static DEFINE_MUTEX(container_lock);
+
+/* The world */
+
+static void add_region(unsigned int r)
+{
+	const struct layout_region *lr = &layout_region[r];
+
+	WRONG_IF(mm_iommu_new(&world.mm, lr->ua, lr->pages, &world.mem[r]));
+}
+
+static void open_table(unsigned int t)
+{
+	WRONG_IF(iommu_user_open(world.table[t], &world.mm, false));
+}
+
+static void create(unsigned int l)
+{
+	struct kvm_create_spapr_tce_64 args = {
+		.liobn = l, .page_shift = layout_liobn[l].shift,
+		.offset = layout_liobn[l].offset, .size = layout_liobn[l].size,
+	};
+
+	world.fd[l] = kvm_vm_ioctl_create_spapr_tce(&world.kvm, &args);
+	WRONG_IF(world.fd[l] < 0 || !world_shadow(l, 0));
+}
+
+static void bind(unsigned int l, unsigned int t)
+{
+	WRONG_IF(kvm_spapr_tce_attach_iommu_group(&world.kvm, world.fd[l],
+						  &world.group[group_of[t]],
+						  &world.group_file[group_of[t]]));
+}
+
+/* A LIOBN bound to one table, and memory that stays */
+static void begin(unsigned int l, unsigned int t)
+{
+	world_begin();
+	add_region(STAYING);
+	open_table(t);
+	create(l);
+	bind(l, t);
+}
+
+static unsigned long page_ua(unsigned long page)
+{
+	return USER_BASE + (page << PAGE_SHIFT);
+}
+
+static u64 page_tce(unsigned long page)
+{
+	return (page << PAGE_SHIFT) | 3;
+}
+
+static void map(unsigned int t, unsigned long idx, unsigned long page)
+{
+	mutex_lock(&container_lock);
+	WRONG_IF(iommu_user_map(world.table[t], layout_table[t].offset + idx, 1,
+				page_ua(page), DMA_BIDIRECTIONAL, &container_lock));
+	mutex_unlock(&container_lock);
+}
+
+static void unmap_all(unsigned int t)
+{
+	mutex_lock(&container_lock);
+	iommu_user_unmap(world.table[t], layout_table[t].offset, layout_table[t].size,
+			 &container_lock);
+	mutex_unlock(&container_lock);
+}
+
+static u64 *user_word(unsigned int t, unsigned long idx)
+{
+	unsigned long n;
+
+	return (u64 *)world_words(t, true, idx, &n);
+}
+
+/* Does an entry lead to a page? */
+static bool leads_to(unsigned int t, unsigned long idx, unsigned long page)
+{
+	return (world_user(t, idx) & IOMMU_USER_UA) == page_ua(page) &&
+	       world_hw(t, idx) == (page_to_phys(user_find(page_ua(page))) | 3);
+}
+
+static void end(void)
+{
+	spots = false;
+	grace_settle();
+	device_dma_all();
+	world_end();
+}
+
+/* Hypercalls, as steps of a thread */
+
+struct call {
+	unsigned int vcpu;
+	enum tier tier;
+	unsigned long req, arg[4];
+	long ret;
+};
+
+static void do_call(void *arg)
+{
+	struct call *call = arg;
+
+	call->ret = world_hcall(&world.vcpu[call->vcpu], call->tier, call->req,
+				call->arg, NULL);
+}
+
+/* H_PUT_TCE_INDIRECT of @n entries from a list on page @at: pages from @page on */
+static struct call list_call(enum tier tier, unsigned int l, unsigned long idx,
+			     unsigned long at, unsigned long page, unsigned long n)
+{
+	unsigned long gpa = at << PAGE_SHIFT, i;
+
+	for (i = 0; i < n; ++i)
+		user_store(world_guest(gpa) + i, cpu_to_be64(page_tce(page + i % 4)));
+	return (struct call){
+		.tier = tier, .req = H_PUT_TCE_INDIRECT,
+		.arg = { l, idx << layout_liobn[l].shift, gpa, n },
+	};
+}
+
+static struct call put_call(enum tier tier, unsigned int l, unsigned long idx, u64 tce)
+{
+	return (struct call){
+		.tier = tier, .req = H_PUT_TCE,
+		.arg = { l, idx << layout_liobn[l].shift, tce },
+	};
+}
+
+static struct call stuff_call(enum tier tier, unsigned int l, unsigned long idx,
+			      unsigned long n)
+{
+	return (struct call){
+		.tier = tier, .req = H_STUFF_TCE,
+		.arg = { l, idx << layout_liobn[l].shift, 0, n },
+	};
+}
+
+static long now(struct call call)
+{
+	do_call(&call);
+	return call.ret;
+}
+
+/* Other steps */
+
+static void do_register(void *arg)
+{
+	add_region(*(unsigned int *)arg);
+}
+
+struct unregister {
+	unsigned int region;
+	long ret;
+};
+
+static void do_unregister(void *arg)
+{
+	struct unregister *step = arg;
+
+	step->ret = mm_iommu_put(&world.mm, world.mem[step->region]);
+}
+
+/* Register region NEW, if that can be */
+static void do_renew(void *arg)
+{
+	const struct layout_region *lr = &layout_region[NEW];
+
+	if (mm_iommu_new(&world.mm, lr->ua, lr->pages, &world.mem[NEW]))
+		world.mem[NEW] = NULL;
+}
+
+static void do_close(void *arg)
+{
+	mutex_lock(&container_lock);
+	iommu_user_close(world.table[FLAT]);
+	mutex_unlock(&container_lock);
+}
+
+static void do_release(void *arg)
+{
+	kvm_spapr_tce_release_iommu_group(&world.kvm, &world.group_file[group_of[FLAT]]);
+}
+
+static void do_destroy(void *arg)
+{
+	shim_close(world.fd[SAME]);
+	world.fd[SAME] = -1;
+}
+
+static void do_bind(void *arg)
+{
+	bind(SAME, LARGE);
+}
+
+static void look_early(void)
+{
+	stale_regions(&world.mm);
+}
+
+/*
+ * While @call is before its first entry the region OLD is unregistered, and NEW is
+ * registered within its addresses; another virtual CPU has entry 3 lead there then,
+ * as it may as soon as NEW is found.  What comes of that depends on who holds what;
+ * the books have to balance.  @second, or NULL, is a call that has begun before.
+ */
+static void renew_under(struct hand *hand, struct call *call, struct hand *second)
+{
+	struct call put = put_call(TIER_EARLY, SAME, 3, page_tce(NEW_PAGE));
+	struct unregister unregister = { OLD };
+	struct hand other = {}, third = {}, fourth = {};
+
+	hand_start(hand, do_call, call, SPOT_LOCK, user_word(FLAT, 3));
+	WRONG_IF(hand->is != HAND_THERE);
+	hand_start(&other, do_unregister, &unregister, SPOTS, NULL);
+	hand_start(&third, do_renew, NULL, SPOTS, NULL);
+	put.vcpu = 2;
+	hand_start(&fourth, do_call, &put, SPOTS, NULL);
+	hand_end(hand);
+	if (second)
+		hand_end(second);
+	hand_end(&fourth);
+	hand_end(&other);
+	hand_end(&third);
+	if (!unregister.ret)
+		world.mem[OLD] = NULL;
+}
+
+/* Both regions can be unregistered once nothing leads there: no count was lost */
+static void unregister_both(void)
+{
+	unmap_all(FLAT);
+	if (world.mem[NEW])
+		WRONG_IF(mm_iommu_put(&world.mm, world.mem[NEW]));
+	if (world.mem[OLD])
+		WRONG_IF(mm_iommu_put(&world.mm, world.mem[OLD]));
+	world.mem[NEW] = NULL;
+	world.mem[OLD] = NULL;
+}
+
+static void list_region_renewed(void)
+{
+	static const enum tier tier[] = { TIER_VIRT, TIER_EARLY, TIER_TABLE };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(tier); ++i) {
+		struct hand hand = {};
+		struct call call;
+
+		begin(SAME, FLAT);
+		add_region(OLD);
+		map(FLAT, 3, PAGE);
+		call = list_call(tier[i], SAME, 3, 0, PAGE + 1, 1);
+		renew_under(&hand, &call, NULL);
+		unregister_both();
+		end();
+	}
+}
+
+/* The same, and a second call that began in OLD, too, has a page of it to map */
+static void list_region_retired(void)
+{
+	struct hand first = {}, second = {};
+	struct call one, two;
+
+	begin(SAME, FLAT);
+	add_region(OLD);
+	map(FLAT, 3, PAGE);
+	one = list_call(TIER_EARLY, SAME, 3, 0, PAGE + 1, 1);
+	two = list_call(TIER_EARLY, SAME, 4, 2, 2, 1);
+	two.vcpu = 1;
+	hand_start(&second, do_call, &two, SPOT_COUNT, &world.mem[OLD]->mapped);
+	renew_under(&first, &one, &second);
+	device_dma(FLAT, 4);
+	unregister_both();
+	end();
+}
+
+/* A list is read while its region is unregistered: it is pinned until that is over */
+static void list_region_gone(void)
+{
+	struct unregister unregister = { OLD };
+	struct hand hand = {}, other = {};
+	struct call call;
+
+	begin(SAME, FLAT);
+	add_region(OLD);
+	call = list_call(TIER_VIRT, SAME, 3, 0, PAGE, 8);
+	hand_start(&hand, do_call, &call, SPOT_LOCK, user_word(FLAT, 3));
+	WRONG_IF(hand.is != HAND_THERE);
+	hand_start(&other, do_unregister, &unregister, SPOTS, NULL);
+	hand_end(&hand);
+	hand_end(&other);
+	WRONG_IF(call.ret != H_SUCCESS || !leads_to(FLAT, 10, PAGE + 3));
+	if (!unregister.ret)
+		world.mem[OLD] = NULL;
+	end();
+}
+
+/* The array of regions is replaced while it is searched */
+static void regions_replaced(void)
+{
+	struct hand hand = {}, other = {};
+	unsigned int region = OLD;
+	struct call call;
+
+	begin(SAME, FLAT);
+	call = list_call(TIER_EARLY, SAME, 3, PAGE, PAGE, 8);
+	hand_start(&hand, do_call, &call, SPOT_LOAD, stale_first(&world.mm));
+	WRONG_IF(hand.is != HAND_THERE);
+	hand_start(&other, do_register, &region, SPOTS, NULL);
+	hand_end(&hand);
+	hand_end(&other);
+	WRONG_IF(call.ret != H_SUCCESS || !leads_to(FLAT, 10, PAGE + 3));
+	end();
+}
+
+/*
+ * It is replaced before the call begins, which is on its way already: nobody waits
+ * for a guest that runs, and what the CPU has loaded early does not count.
+ */
+static void regions_replaced_before(void)
+{
+	struct hand hand = { .then = look_early }, other = {};
+	unsigned int region = OLD;
+	struct call call;
+
+	begin(SAME, FLAT);
+	call = list_call(TIER_EARLY, SAME, 3, PAGE, PAGE, 8);
+	hand_start(&hand, do_call, &call, SPOT_ENTER, &world.kvm.srcu);
+	WRONG_IF(hand.is != HAND_THERE);
+	hand_start(&other, do_register, &region, SPOTS, NULL);
+	WRONG_IF(other.is != HAND_DONE);
+	hand_end(&hand);
+	hand_end(&other);
+	WRONG_IF(call.ret != H_SUCCESS || !leads_to(FLAT, 10, PAGE + 3));
+	end();
+}
+
+/* To read a page that is known to be poisoned would be the end of the host */
+static void list_poisoned(void)
+{
+	enum tier tier;
+
+	for (tier = 0; tier < TIERS; ++tier) {
+		struct call call;
+
+		begin(SAME, FLAT);
+		call = list_call(tier, SAME, 3, PAGE, PAGE, 2);
+		user_poison(user_find(page_ua(PAGE)), true);
+		WRONG_IF(now(call) != H_TOO_HARD || world_user(FLAT, 3));
+		user_poison(user_find(page_ua(PAGE)), false);
+		end();
+	}
+}
+
+/* A list's region is let go whatever comes of the call */
+static void list_region_let_go(void)
+{
+	enum tier tier;
+
+	for (tier = 0; tier < TIERS; ++tier) {
+		begin(SAME, FLAT);
+		add_region(OLD);
+		/* Bound to nothing; not in the window; not to be mapped; nobody's any more */
+		do_release(NULL);
+		now(list_call(tier, SAME, 3, 0, PAGE, 8));
+		bind(SAME, FLAT);
+		now(list_call(tier, SAME, 127, 0, PAGE, 8));
+		now(list_call(tier, SAME, 3, 0, 30, 8));
+		now(list_call(tier, SAME, 3, 0, PAGE, 8));
+		map(FLAT, 3, 1);
+		mm_iommu_drop(&world.mm, world.mem[OLD]);
+		now(list_call(tier, SAME, 4, 0, PAGE, 8));
+		unmap_all(FLAT);
+		WRONG_IF(mm_iommu_put(&world.mm, world.mem[STAYING]));
+		world.mem[STAYING] = NULL;
+		mm_iommu_reap(&world.mm);
+		WRONG_IF(world_has_regions());
+		world.mem[OLD] = NULL;
+		end();
+	}
+}
+
+/*
+ * A call that looks up regions early is before entry 3.  OLD is registered, which
+ * waits for the call; another virtual CPU finds OLD by then, and has entry 3 lead
+ * there.  The call has to find OLD, too, to drop its count.
+ */
+static void published_under(struct call call)
+{
+	struct call put = put_call(TIER_EARLY, SAME, 3, page_tce(NEW_PAGE));
+	struct hand hand = { .then = look_early }, other = {}, third = {};
+	unsigned int region = OLD;
+
+	begin(SAME, FLAT);
+	map(FLAT, 3, PAGE);
+	hand_start(&hand, do_call, &call, SPOT_LOCK, user_word(FLAT, 3));
+	WRONG_IF(hand.is != HAND_THERE);
+	hand_start(&other, do_register, &region, SPOTS, NULL);
+	put.vcpu = 1;
+	hand_start(&third, do_call, &put, SPOTS, NULL);
+	WRONG_IF(third.is != HAND_DONE || put.ret != H_SUCCESS);
+	hand_end(&hand);
+	hand_end(&other);
+	hand_end(&third);
+	WRONG_IF(call.ret != H_SUCCESS || world_user(FLAT, 3));
+	unregister_both();
+	end();
+}
+
+/* What was replaced is looked for after the lock, not before */
+static void replaced_region_looked_up_early(void)
+{
+	published_under(stuff_call(TIER_EARLY, SAME, 3, 2));
+}
+
+/* The same where one entry is changed in the short way */
+static void replaced_region_looked_up_early_one(void)
+{
+	published_under(put_call(TIER_EARLY, SAME, 3, 0));
+}
+
+/* A table was open for registered memory, is closed, and opened for pinned pages */
+static void pinned_table_taken_for_another(void)
+{
+	struct hand hand = {};
+	struct call call;
+
+	begin(SAME, FLAT);
+	iommu_user_close(world.table[FLAT]);
+	call = list_call(TIER_EARLY, SAME, 3, PAGE, PAGE, 2);
+	hand_start(&hand, do_call, &call, SPOT_ENTER, &world.vcpu[0].arch.tce_reader);
+	WRONG_IF(hand.is != HAND_THERE);
+	WRONG_IF(iommu_user_open(world.table[FLAT], &world.mm, true));
+	hand_end(&hand);
+	WRONG_IF(call.ret != H_TOO_HARD || world_user(FLAT, 3));
+	end();
+}
+
+/* The same, in the short way, and long after */
+static void pinned_table_taken_for_another_one(void)
+{
+	begin(SAME, FLAT);
+	iommu_user_close(world.table[FLAT]);
+	WRONG_IF(iommu_user_open(world.table[FLAT], &world.mm, true));
+	WRONG_IF(now(put_call(TIER_EARLY, SAME, 3, page_tce(PAGE))) != H_TOO_HARD);
+	end();
+}
+
+/* A call that says H_SUCCESS after a table was bound has its entries there, too */
+static void bound_during(struct call call)
+{
+	struct hand hand = {}, other = {};
+	enum hand_is is;
+	unsigned long i;
+
+	begin(SAME, FLAT);
+	open_table(LARGE);
+	if (call.req == H_PUT_TCE_INDIRECT)
+		list_call(call.tier, SAME, 3, PAGE, PAGE, call.arg[3]);
+	hand_start(&hand, do_call, &call, SPOT_LOCK, user_word(FLAT, 3));
+	WRONG_IF(hand.is != HAND_THERE);
+	is = hand_start(&other, do_bind, NULL, SPOTS, NULL);
+	hand_end(&hand);
+	hand_end(&other);
+	WRONG_IF(call.ret != H_SUCCESS);
+	for (i = 0; is == HAND_DONE && i < max(call.arg[3], 1UL); ++i)
+		WRONG_IF(!leads_to(LARGE, 3 + i, PAGE + i % 4));
+	end();
+}
+
+static void bound_during_list(void)
+{
+	const struct call call = {
+		.req = H_PUT_TCE_INDIRECT,
+		.arg = { SAME, 3 << 12, PAGE << PAGE_SHIFT, 8 },
+	};
+	enum tier tier;
+
+	for (tier = 0; tier < TIERS; ++tier) {
+		struct call each = call;
+
+		each.tier = tier;
+		bound_during(each);
+	}
+}
+
+static void bound_during_put(void)
+{
+	enum tier tier;
+
+	for (tier = 0; tier < TIERS; ++tier)
+		bound_during(put_call(tier, SAME, 3, page_tce(PAGE)));
+}
+
+static void end_under(void (*step)(void *arg), enum tier tier)
+{
+	struct hand hand = {}, other = {};
+	struct call call;
+	enum hand_is is;
+
+	begin(SAME, FLAT);
+	call = list_call(tier, SAME, 3, PAGE, PAGE, 4);
+	hand_start(&hand, do_call, &call, SPOT_LOCK, user_word(FLAT, 3));
+	WRONG_IF(hand.is != HAND_THERE);
+	is = hand_start(&other, step, NULL, SPOTS, NULL);
+	hand_end(&hand);
+	hand_end(&other);
+	/* Had it returned, nothing may be installed since */
+	WRONG_IF(is == HAND_DONE && world_user(FLAT, 3));
+	WRONG_IF(!world.table[FLAT]->it_mm && (world_user(FLAT, 3) | world_hw(FLAT, 3)));
+	end();
+}
+
+static void end_in_all_tiers(void (*step)(void *arg))
+{
+	enum tier tier;
+
+	for (tier = 0; tier < TIERS; ++tier)
+		end_under(step, tier);
+}
+
+static void closed_during(void)
+{
+	end_in_all_tiers(do_close);
+}
+
+static void released_during(void)
+{
+	end_in_all_tiers(do_release);
+}
+
+static void destroyed_during(void)
+{
+	end_in_all_tiers(do_destroy);
+}
+
+/* A LIOBN bound to nothing has no entries to lock: its list is being read */
+static void destroyed_unbound_during(void)
+{
+	enum tier tier;
+
+	for (tier = 0; tier < TIERS; ++tier) {
+		struct hand hand = {}, other = {};
+		struct call call;
+
+		begin(SAME, FLAT);
+		do_release(NULL);
+		call = list_call(tier, SAME, 3, PAGE, PAGE, 4);
+		hand_start(&hand, do_call, &call, SPOT_LOAD, world_guest(PAGE << PAGE_SHIFT));
+		WRONG_IF(tier == TIER_VIRT && hand.is != HAND_THERE);
+		hand_start(&other, do_destroy, NULL, SPOTS, NULL);
+		hand_end(&hand);
+		hand_end(&other);
+		end();
+	}
+}
+
+/* Locked parts of further tables, in guest context */
+
+static void check_kept(unsigned int t, const u64 *word, unsigned long first, unsigned long n)
+{
+	unsigned long i;
+
+	for (i = first; i < n; ++i)
+		WRONG_IF((world_user(t, i) & ~IOMMU_USER_LOCK) != word[i]);
+}
+
+/* @call meets a locked word; entries from guest entry @from on have to stay */
+static void meet_locked(struct call call, unsigned int l, const unsigned int *table,
+			unsigned int locked, unsigned long idx, unsigned long from)
+{
+	unsigned int shift = layout_liobn[l].shift - 12, t;
+	u64 *word = user_word(locked, idx), was = *word;
+	u64 before[2][128], tce = world_shadow(l, 0)[from];
+	struct hand hand = {};
+	unsigned long i;
+
+	for (t = 0; t < 2; ++t)
+		for (i = 0; i < 128; ++i)
+			before[t][i] = world_user(table[t], i);
+	WRITE_ONCE(*word, was | IOMMU_USER_LOCK);
+	hand_start(&hand, do_call, &call, SPOTS, NULL);
+	WRONG_IF(hand.is == HAND_WAITS);
+	hand_end(&hand);
+	WRONG_IF(call.ret != H_TOO_HARD);
+	for (t = 0; t < 2; ++t)
+		check_kept(table[t], before[t], from << shift, 128);
+	/* What comes before is the same in both */
+	for (i = 0; i < from << shift; ++i)
+		WRONG_IF(world_user(table[0], i) != world_user(table[1], i));
+	WRONG_IF(world_shadow(l, 0)[from] != tce);
+	WRITE_ONCE(*word, was);
+	spots = false;
+}
+
+static void locked_further(unsigned int l, unsigned long part)
+{
+	const unsigned int table[2] = { FLAT, LARGE };
+	const unsigned int further = world.table[FLAT] > world.table[LARGE] ? FLAT : LARGE;
+	const unsigned int shift = layout_liobn[l].shift - 12;
+	const unsigned long idx = (3UL << shift) + part;
+	enum tier tier;
+
+	for (tier = TIER_EARLY; tier < TIERS; ++tier) {
+		WRONG_IF(now(list_call(TIER_VIRT, l, 0, PAGE, PAGE, 8)) != H_SUCCESS);
+		meet_locked(put_call(tier, l, 3, page_tce(PAGE + 1)), l, table, further, idx, 3);
+		meet_locked(put_call(tier, l, 3, 0), l, table, further, idx, 3);
+		meet_locked(list_call(tier, l, 1, PAGE, PAGE, 6), l, table, further, idx, 3);
+		WRONG_IF(now(list_call(TIER_VIRT, l, 0, PAGE, PAGE, 8)) != H_SUCCESS);
+		meet_locked(stuff_call(tier, l, 1, 6), l, table, further, idx, 3);
+	}
+}
+
+static void locked_in_further_table(void)
+{
+	begin(SAME, FLAT);
+	open_table(LARGE);
+	bind(SAME, LARGE);
+	locked_further(SAME, 0);
+	end();
+}
+
+static void locked_further_part(void)
+{
+	begin(PARTS, FLAT);
+	open_table(LARGE);
+	bind(PARTS, LARGE);
+	locked_further(PARTS, PAGE_SHIFT < 16 ? 0 : 5);
+	end();
+}
+
+/* Two calls on an entry that is worked in pieces: it is that of one of them */
+static void large_entry_of_two(void)
+{
+	struct call put = put_call(TIER_VIRT, MANY, 0, HUGE_GPA | 3);
+	struct call clear = put_call(TIER_VIRT, MANY, 0, 0);
+	struct hand hand = {}, other = {};
+	unsigned long i;
+
+	begin(MANY, LARGE);
+	add_region(HUGE);
+	clear.vcpu = 1;
+	WRONG_IF(now(put) != H_SUCCESS);
+	hand_start(&hand, do_call, &put, SPOT_LOCK, user_word(LARGE, 2048));
+	WRONG_IF(hand.is != HAND_THERE);
+	hand_start(&other, do_call, &clear, SPOT_LOCK, user_word(LARGE, 3072));
+	hand_end(&hand);
+	hand_end(&other);
+	WRONG_IF(put.ret != H_SUCCESS || clear.ret != H_SUCCESS);
+	for (i = 0; i < 4096; ++i)
+		WRONG_IF(!world_user(LARGE, i) != !world_shadow(MANY, 0)[0]);
+	end();
+}
+
+/* How much is done at once; CHECK_WORK counts */
+
+static void work_of_large_entry(void)
+{
+	begin(MANY, LARGE);
+	add_region(HUGE);
+	now(put_call(TIER_VIRT, MANY, 0, HUGE_GPA | 3));
+	now(stuff_call(TIER_VIRT, MANY, 0, 2));
+	end();
+}
+
+static void work_of_list(void)
+{
+	enum tier tier;
+
+	begin(SAME, FLAT);
+	open_table(LARGE);
+	bind(SAME, LARGE);
+	open_table(LEVELS);
+	bind(SAME, LEVELS);
+	for (tier = 0; tier < TIERS; ++tier) {
+		if (tier == TIER_PARTIAL || tier == TIER_REAL)
+			continue;
+		now(list_call(tier, SAME, 0, PAGE, PAGE, 128));
+		now(stuff_call(tier, SAME, 0, 128));
+	}
+	end();
+
+	begin(WIDE, LARGE);
+	for (tier = 0; tier < TIERS; ++tier) {
+		if (tier == TIER_PARTIAL || tier == TIER_REAL)
+			continue;
+		now(list_call(TIER_VIRT, WIDE, 0, PAGE, PAGE, 512));
+		now(list_call(TIER_VIRT, WIDE, 512, PAGE, PAGE, 512));
+		now(stuff_call(tier, WIDE, 0, 1024));
+		now(stuff_call(tier, WIDE, 0, 1024));
+	}
+	end();
+}
+
+static void work_in_partial_exit(void)
+{
+	static const enum tier tier[] = { TIER_PARTIAL, TIER_REAL };
+	unsigned int i;
+
+	begin(SAME, FLAT);
+	for (i = 0; i < ARRAY_SIZE(tier); ++i) {
+		now(list_call(tier[i], SAME, 0, PAGE, PAGE, WORLD_PARTIAL));
+		now(list_call(tier[i], SAME, 0, PAGE, PAGE, WORLD_PARTIAL + 1));
+		now(stuff_call(tier[i], SAME, 0, 128));
+	}
+	/* In all tables together */
+	open_table(LARGE);
+	bind(SAME, LARGE);
+	for (i = 0; i < ARRAY_SIZE(tier); ++i)
+		now(list_call(tier[i], SAME, 0, PAGE, PAGE, WORLD_PARTIAL));
+	end();
+}
+
+static void work_of_hypervisor(void)
+{
+	begin(SAME, FOREIGN);
+	now(list_call(TIER_EARLY, SAME, 0, PAGE, PAGE, IOMMU_USER_FOREIGN));
+	now(list_call(TIER_EARLY, SAME, 0, PAGE, PAGE, IOMMU_USER_FOREIGN + 1));
+	now(stuff_call(TIER_EARLY, SAME, 0, 128));
+	end();
+}
+
+static void work_of_hypervisor_parts(void)
+{
+	begin(PARTS, FOREIGN);
+	now(put_call(TIER_EARLY, PARTS, 0, page_tce(PAGE)));
+	now(list_call(TIER_EARLY, PARTS, 0, PAGE, PAGE, 2));
+	end();
+}
+
+/* A list, a replaced entry and a mapped page in a region each, and in one */
+static void batch_counts(void)
+{
+	enum tier tier;
+
+	begin(SAME, FLAT);
+	add_region(OLD);
+	for (tier = 0; tier < TIERS; ++tier) {
+		now(list_call(tier, SAME, 0, 0, PAGE, 8));
+		now(list_call(tier, SAME, 0, 0, 1, 8));
+		now(list_call(tier, SAME, 0, PAGE, 1, 8));
+		now(stuff_call(tier, SAME, 0, 8));
+	}
+	end();
+}
+
+#define TEST(name, checks)	{ #name, name, checks }
+
+static const struct test {
+	const char *name;
+	void (*run)(void);
+	unsigned int checks;
+} tests[] = {
+	TEST(list_region_renewed, 0),
+	TEST(list_region_retired, 0),
+	TEST(list_region_gone, 0),
+	TEST(list_region_let_go, 0),
+	TEST(regions_replaced, 0),
+	TEST(regions_replaced_before, 0),
+	TEST(list_poisoned, 0),
+	TEST(large_entry_of_two, 0),
+	TEST(replaced_region_looked_up_early, 0),
+	TEST(replaced_region_looked_up_early_one, 0),
+	TEST(pinned_table_taken_for_another, 0),
+	TEST(pinned_table_taken_for_another_one, 0),
+	TEST(bound_during_list, 0),
+	TEST(bound_during_put, 0),
+	TEST(closed_during, 0),
+	TEST(released_during, 0),
+	TEST(destroyed_during, 0),
+	TEST(destroyed_unbound_during, 0),
+	TEST(locked_in_further_table, 0),
+	TEST(locked_further_part, 0),
+	TEST(work_of_large_entry, CHECK_WORK),
+	TEST(work_of_list, CHECK_WORK),
+	TEST(work_in_partial_exit, CHECK_WORK),
+	TEST(work_of_hypervisor, CHECK_WORK),
+	TEST(work_of_hypervisor_parts, CHECK_WORK),
+	TEST(batch_counts, CHECK_BATCH),
+};
+
+/* A finding ends the program, so each test is one */
+static bool passes(const struct test *test)
+{
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		checks = test->checks;
+		alarm(20);
+		test->run();
+		exit(0);	/* with a look for leaks */
+	}
+	return waitpid(pid, &status, 0) == pid && !status;
+}
+
+static bool chosen(const struct test *test, char **names)
+{
+	bool any = *names;
+
+	for (; *names; ++names)
+		if (!strcmp(*names, test->name))
+			return true;
+	return !any;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int i, nr = 0, bad = 0;
+
+	printf("TAP version 13\n");
+	for (i = 0; i < ARRAY_SIZE(tests); ++i) {
+		bool ok;
+
+		if (!chosen(&tests[i], argv + 1))
+			continue;
+		ok = passes(&tests[i]);
+		bad += !ok;
+		printf("%sok %u %s\n", ok ? "" : "not ", ++nr, tests[i].name);
+	}
+	printf("1..%u\n", nr);
+	return bad || !nr;
+}
