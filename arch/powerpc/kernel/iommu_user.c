@@ -55,6 +55,139 @@ int iommu_user_populate(struct iommu_table *tbl, unsigned long entry)
 }
 EXPORT_SYMBOL_GPL(iommu_user_populate);
 
+/*
+ * Lists: what a hypervisor is asked at once
+ */
+
+DEFINE_PER_CPU(struct iommu_user_list *, iommu_user_lists);
+EXPORT_PER_CPU_SYMBOL_GPL(iommu_user_lists);
+
+/* One for each CPU, of which there may be more later; they stay */
+static bool iommu_user_alloc_lists(void)
+{
+	static DEFINE_MUTEX(lock);
+	unsigned int cpu;
+	bool done = true;
+
+	/* Pages begin at multiples of 4K, and their addresses are real ones */
+	mutex_lock(&lock);
+	for_each_possible_cpu(cpu) {
+		struct iommu_user_list *list = per_cpu(iommu_user_lists, cpu);
+
+		if (list)
+			continue;
+		list = alloc_pages_exact(sizeof(*list), GFP_KERNEL);
+		WRITE_ONCE(per_cpu(iommu_user_lists, cpu), list);
+		done &= !!list;
+	}
+	mutex_unlock(&lock);
+	return done;
+}
+
+/* Have an entry lead to the new page, or else nowhere: the hypervisor refused lists */
+static int iommu_user_put_again(struct iommu_user_batch *batch,
+				const struct iommu_user_pos *pos,
+				struct iommu_user_list *list, unsigned long i)
+{
+	int (*put)(struct iommu_table *tbl, unsigned long index, u64 tce) =
+		pos->tbl->it_ops->put;
+	u64 old = READ_ONCE(pos->user[i]);
+	struct mm_iommu_table_group_mem_t *mem;
+
+	if (!put(pos->tbl, pos->entry + i, be64_to_cpu(list->tce[i])))
+		return 0;
+	if (!put(pos->tbl, pos->entry + i, 0)) {
+		list->user[i] = 0;
+		return -EIO;
+	}
+
+	/* It leads to one of the two: what it led to is never given back */
+	if (old & IOMMU_USER_SET) {
+		/* As in iommu_user_gone_other() */
+		smp_acquire__after_ctrl_dep();
+		mem = mm_iommu_find(batch->iommu, old & IOMMU_USER_UA, 1,
+				    batch->hint, true);
+		iommu_user_take(mem, 1);
+	}
+	return -EIO;
+}
+
+/*
+ * The hypervisor refused some of a list, and nobody knows which.  So it is asked to
+ * clear all, and if it refuses that, too, for one entry after the other.  On return
+ * list->user[] says what they lead to.
+ */
+static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
+			     const struct iommu_user_pos *pos,
+			     struct iommu_user_list *list, unsigned long n)
+{
+	const struct iommu_table_ops *ops = pos->tbl->it_ops;
+	unsigned long i;
+	int ret = 0;
+
+	if (map && !ops->put_list(pos->tbl, pos->entry, NULL, n)) {
+		memset(list->user, 0, n * sizeof(list->user[0]));
+		return -EIO;
+	}
+
+	for (i = 0; i < n; ++i) {
+		if (map) {
+			ret |= iommu_user_put_again(batch, pos, list, i);
+		} else if (ops->put(pos->tbl, pos->entry + i, 0)) {
+			list->user[i] = READ_ONCE(pos->user[i]) & ~IOMMU_USER_LOCK;
+			ret = -EIO;
+		}
+	}
+	return ret;
+}
+
+/**
+ * iommu_user_put_list() - change a list of locked entries
+ * @batch: takes over the counts of the translations that were there
+ * @ref: what the batch holds on the region that the entries are to lead to, with
+ *	@credit above @n; NULL to have them lead nowhere
+ * @pos: the first entry; they lie in one piece
+ * @list: this CPU's; its words are not looked at when @ref is NULL
+ * @n: entries, 512 at most
+ *
+ * The caller has locked each entry, and unlocks it with the word that list->user[]
+ * has then.
+ *
+ * A hypervisor that refuses is asked 1 time more, or if it refuses that as well up to
+ * 2 times for each entry.
+ *
+ * Context: preemption off.
+ * Return: 0; -EIO when the hypervisor refused: entries that were to lead somewhere
+ * lead nowhere, and others stay, as far as it allows.
+ */
+int iommu_user_put_list(struct iommu_user_batch *batch,
+			struct iommu_user_ref *ref,
+			const struct iommu_user_pos *pos,
+			struct iommu_user_list *list, unsigned long n)
+{
+	unsigned long i;
+	int ret = 0;
+
+	if (!ref)
+		memset(list->user, 0, n * sizeof(list->user[0]));
+	if (pos->tbl->it_ops->put_list(pos->tbl, pos->entry,
+				       ref ? list->tce : NULL, n))
+		ret = iommu_user_settle(batch, ref, pos, list, n);
+
+	for (i = 0; i < n; ++i) {
+		const u64 old = READ_ONCE(pos->user[i]) & ~IOMMU_USER_LOCK;
+
+		if (list->user[i] && !ref)
+			continue;
+		if (list->user[i])
+			ref->credit--;
+		iommu_user_gone(batch, pos->tbl, pos->entry + i, old,
+				IOMMU_USER_VIRT);
+	}
+	return ret;
+}
+EXPORT_SYMBOL_GPL(iommu_user_put_list);
+
 /**
  * iommu_user_open() - let user TCEs into a table
  * @tbl: table; the caller holds a reference until it has closed it
@@ -70,6 +203,8 @@ int iommu_user_open(struct iommu_table *tbl, struct mm_struct *mm, bool pinned)
 	struct mm_iommu *iommu = mm_iommu_of(mm);
 
 	if (!tbl->it_userspace || !iommu)
+		return -ENOMEM;
+	if (tbl->it_ops->put_list && !iommu_user_alloc_lists())
 		return -ENOMEM;
 
 	if (!pinned)
@@ -128,6 +263,74 @@ static int iommu_user_map_one(struct iommu_user_batch *batch,
 }
 
 /*
+ * May an entry that is locked join a list?  If it leads nowhere, or to the region
+ * that the batch met last, so that the batch has room for it.
+ */
+static bool iommu_user_may_join(const struct iommu_user_batch *batch, u64 old)
+{
+	return !(old & IOMMU_USER_SET) ||
+	       iommu_user_ref_has(batch->cur, old & IOMMU_USER_UA, 1);
+}
+
+static void iommu_user_unlock_list(const struct iommu_user_pos *pos,
+				   const struct iommu_user_list *list,
+				   unsigned long n)
+{
+	unsigned long i;
+
+	for (i = 0; i < n; ++i)
+		iommu_user_unlock(pos->user + i, list->user[i]);
+}
+
+/*
+ * Map the entries from @pos on that are to lead to one region, by one list.  *@done
+ * counts them, on failure too; it is 0 when the first one does not fit into a list.
+ */
+static int iommu_user_map_list(struct iommu_user_batch *batch,
+			       const struct iommu_user_pos *pos,
+			       unsigned long pages, unsigned long ua, u64 perm,
+			       unsigned long *done)
+{
+	const unsigned int shift = pos->tbl->it_page_shift;
+	struct iommu_user_list *list;
+	struct iommu_user_ref *ref;
+	unsigned long i = 0, n;
+	u64 old, tce;
+	int ret = 0;
+
+	*done = 0;
+	ref = iommu_user_reserve(batch, ua, 1UL << shift, 1, pages - 1,
+				 IOMMU_USER_VIRT);
+	if (!ref)
+		return 0;
+	n = min3(pages, pos->left, (ref->ua + ref->size - ua) >> shift);
+	n = min(n, ref->credit - 1);
+
+	preempt_disable();
+	list = iommu_user_list(pos->tbl);
+	for (; list && i < n; ++i) {
+		tce = iommu_user_tce(ref->mem, pos->tbl, ua + (i << shift), perm);
+		if (!tce)
+			break;
+		iommu_user_lock(pos->user + i, &old, true);
+		if (!iommu_user_may_join(batch, old)) {
+			iommu_user_unlock(pos->user + i, old);
+			break;
+		}
+		iommu_user_store(&list->tce[i], tce);
+		list->user[i] = (ua + (i << shift)) | IOMMU_USER_SET;
+	}
+	if (i) {
+		ret = iommu_user_put_list(batch, ref, pos, list, i);
+		iommu_user_unlock_list(pos, list, i);
+	}
+	preempt_enable();
+
+	*done = i;
+	return ret;
+}
+
+/*
  * Map a piece of a registered table, as far as the regions in it fit into a
  * batch; *@done counts entries, on failure too.
  */
@@ -137,22 +340,27 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 {
 	struct iommu_user_pos pos = { .tbl = tbl };
 	struct iommu_user_batch batch __uninitialized;
-	unsigned long i;
+	unsigned long i = 0, n;
 	u32 hint = 0;
 	int ret = 0;
 
 	mm_iommu_enter(&tbl->it_reader);
 	iommu_user_begin(&batch, tbl->it_reader.iommu, &hint);
-	for (i = 0; i < pages && !iommu_user_full(&batch); ++i) {
+	while (!ret && i < pages && !iommu_user_full(&batch)) {
+		n = 0;
 		if (!pos.left)
 			ret = iommu_user_reach(&pos, entry + i);
-		if (!ret)
+		if (!ret && !pos.hw)
+			ret = iommu_user_map_list(&batch, &pos, pages - i, ua,
+						  perm, &n);
+		if (!ret && !n) {
 			ret = iommu_user_map_one(&batch, &pos, ua, perm,
 						 pages - i - 1);
-		if (ret)
-			break;
-		ua += 1UL << tbl->it_page_shift;
-		iommu_user_next(&pos);
+			n = !ret;
+		}
+		i += n;
+		ua += n << tbl->it_page_shift;
+		iommu_user_move(&pos, n);
 	}
 	if (i)
 		iommu_user_kill(tbl, entry, i, IOMMU_USER_VIRT);
@@ -180,6 +388,41 @@ static void iommu_user_unmap_one(struct iommu_user_batch *batch,
 	preempt_enable();
 }
 
+/*
+ * Unmap the entries from @pos on that lead to the region met last, by one list; returns
+ * how many.
+ */
+static unsigned long iommu_user_unmap_list(struct iommu_user_batch *batch,
+					   const struct iommu_user_pos *pos,
+					   unsigned long pages)
+{
+	struct iommu_user_list *list;
+	unsigned long i = 0, n;
+	u64 old;
+
+	if (pos->hw || !READ_ONCE(*pos->user))
+		return 0;
+
+	n = min(pages, pos->left);
+	preempt_disable();
+	list = iommu_user_list(pos->tbl);
+	for (; list && i < n && READ_ONCE(pos->user[i]); ++i) {
+		iommu_user_lock(pos->user + i, &old, true);
+		if (!iommu_user_may_join(batch, old)) {
+			iommu_user_unlock(pos->user + i, old);
+			break;
+		}
+	}
+	if (i) {
+		/* What the hypervisor keeps is counted on */
+		iommu_user_put_list(batch, NULL, pos, list, i);
+		iommu_user_unlock_list(pos, list, i);
+	}
+	preempt_enable();
+
+	return i;
+}
+
 /* Unmap a piece of a registered table likewise; returns how many entries */
 static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 					    unsigned long entry,
@@ -188,6 +431,7 @@ static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 	struct iommu_user_pos pos = { .tbl = tbl };
 	unsigned long end = entry + pages, at = entry;
 	struct iommu_user_batch batch __uninitialized;
+	unsigned long n;
 	bool there = false;
 	u32 hint = 0;
 
@@ -200,9 +444,13 @@ static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 			continue;
 		}
 		there = true;
-		iommu_user_unmap_one(&batch, &pos);
-		iommu_user_next(&pos);
-		at++;
+		n = iommu_user_unmap_list(&batch, &pos, end - at);
+		if (!n) {
+			iommu_user_unmap_one(&batch, &pos);
+			n = 1;
+		}
+		iommu_user_move(&pos, n);
+		at += n;
 	}
 	/* Entries that do not exist may reach past the piece */
 	at = min(at, end);
@@ -350,7 +598,7 @@ static void iommu_user_unmap_pinned(struct iommu_table *tbl,
 			pos.left = 0;
 			continue;
 		}
-		if (*pos.user) {
+		if (READ_ONCE(*pos.user)) {
 			old[nr] = iommu_user_swap_pinned(&pos, 0, 0, &ret);
 			nr += !!(old[nr] & IOMMU_USER_PERM);
 		}

@@ -39,6 +39,7 @@ struct ut_kill {
  * @user: user words, likewise
  * @top: the words that lead to both, where there are levels
  * @refuse: entry that cannot be exchanged or populated
+ * @lists: lists that the hypervisor was given
  * @watch: region whose count is noted
  * @kills: invalidations so far
  * @kill: the first of them
@@ -50,6 +51,7 @@ struct ut_table {
 	u64 *user;
 	__be64 *top[2];
 	unsigned long refuse;
+	unsigned int lists;
 	struct mm_iommu_table_group_mem_t *watch;
 	unsigned int kills;
 	struct ut_kill kill[UT_KILLS];
@@ -98,6 +100,24 @@ static int ut_put(struct iommu_table *tbl, unsigned long entry, u64 tce)
 		return -EBUSY;
 
 	t->hw[entry - tbl->it_offset] = cpu_to_be64(tce);
+	return 0;
+}
+
+/* Refuses an entry once, when it has changed those before it */
+static int ut_put_list(struct iommu_table *tbl, unsigned long entry,
+		       const __be64 *tces, unsigned long n)
+{
+	struct ut_table *t = ut_of(tbl);
+	unsigned long i;
+
+	t->lists++;
+	for (i = 0; i < n; ++i) {
+		if (entry + i == t->refuse) {
+			t->refuse = UT_NEVER;
+			return -EBUSY;
+		}
+		t->hw[entry + i - tbl->it_offset] = tces ? tces[i] : 0;
+	}
 	return 0;
 }
 
@@ -170,6 +190,17 @@ static struct ut_table *ut_create_foreign(struct kunit *test,
 	struct ut_table *t = ut_create(test, page_shift);
 
 	t->tbl.it_base = 0;
+	return t;
+}
+
+/* One that takes lists, which is known when the table is opened */
+static struct ut_table *ut_create_lists(struct kunit *test)
+{
+	struct ut_table *t = ut_create_foreign(test, PAGE_SHIFT);
+
+	iommu_user_close(&t->tbl);
+	t->ops.put_list = ut_put_list;
+	KUNIT_ASSERT_EQ(test, iommu_user_open(&t->tbl, current->mm, false), 0);
 	return t;
 }
 
@@ -624,6 +655,39 @@ static void ut_hypervisor(struct kunit *test)
 	ut_unregister(test, mem);
 }
 
+/* A hypervisor is asked once for many entries, and refuses at each of them */
+static void ut_lists(struct kunit *test)
+{
+	unsigned long ua = ut_memory(test, 20), i;
+	struct mm_iommu_table_group_mem_t *mem = ut_register(test, ua, 20);
+	struct ut_table *t = ut_create_lists(test);
+
+	KUNIT_EXPECT_EQ(test, ut_map(t, 0, 20, ua, DMA_BIDIRECTIONAL), 0);
+	ut_expect_mapped(test, t, 0, 20, ua, IOMMU_USER_PERM);
+	KUNIT_EXPECT_EQ(test, t->lists, 1);
+	ut_unmap(t, 0, 20);
+	ut_expect_clear(test, t, 0, 20);
+	KUNIT_EXPECT_EQ(test, t->lists, 2);
+	KUNIT_EXPECT_EQ(test, ut_count(mem), 0);
+
+	for (i = 0; i < 20; ++i) {
+		/* What was there has gone as well */
+		KUNIT_EXPECT_EQ(test, ut_map(t, 5, 10, ua, DMA_TO_DEVICE), 0);
+		t->refuse = UT_OFFSET + i;
+		KUNIT_EXPECT_EQ(test, ut_map(t, 0, 20, ua, DMA_BIDIRECTIONAL), -EIO);
+		ut_expect_clear(test, t, 0, 20);
+		KUNIT_EXPECT_EQ(test, ut_count(mem), 0);
+
+		/* One after the other, all can be cleared */
+		KUNIT_EXPECT_EQ(test, ut_map(t, 0, 20, ua, DMA_BIDIRECTIONAL), 0);
+		t->refuse = UT_OFFSET + 1 + i % 19;
+		ut_unmap(t, 0, 20);
+		ut_expect_clear(test, t, 0, 20);
+		KUNIT_EXPECT_EQ(test, ut_count(mem), 0);
+	}
+	ut_unregister(test, mem);
+}
+
 /* Long runs are worked, and invalidated, piece by piece */
 static void ut_pieces(struct kunit *test)
 {
@@ -1000,6 +1064,7 @@ static struct kunit_case ut_cases[] = {
 	KUNIT_CASE(ut_levels),
 	KUNIT_CASE(ut_no_memory_for_level),
 	KUNIT_CASE(ut_hypervisor),
+	KUNIT_CASE(ut_lists),
 	KUNIT_CASE(ut_pieces),
 	KUNIT_CASE(ut_open_and_close),
 	KUNIT_CASE(ut_pinned),

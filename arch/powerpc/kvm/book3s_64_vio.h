@@ -179,8 +179,8 @@ struct kvmppc_tce_mem {
  * @shadow_left: entries from @idx on that share this page
  * @nr: tables
  * @work: hardware entries that a guest entry stands for, in all tables; 1 at least
- * @at_once: hardware entries that may be changed with preemption off
- * @in_pieces: a guest entry stands for more than that
+ * @at_once: hardware entries that a piece of a guest entry may have
+ * @in_pieces: a guest entry stands for more than may be changed with preemption off
  * @flat: one part per entry in each table
  * @simple: @flat, and one table
  * @mem: memory around the page met last, if @flat
@@ -335,7 +335,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 	}
 
 	run->at_once = foreign ? IOMMU_USER_FOREIGN : IOMMU_USER_PIECE;
-	run->in_pieces = work > run->at_once;
+	run->in_pieces = work > IOMMU_USER_PIECE || foreign > IOMMU_USER_FOREIGN;
 	if (!virt && n && (run->in_pieces || n * foreign > IOMMU_USER_FOREIGN))
 		return kvmppc_tce_hard(&run->stat->tce_hard_count);
 
@@ -960,12 +960,12 @@ static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
 
 /*
  * Entries from run->idx on for which run->pos and run->shadow serve.  None before
- * the first step, in a table of several parts, or one that a hypervisor keeps.
+ * the first step, or in a table of several parts.
  */
 static __always_inline unsigned long
 kvmppc_tce_span(const struct kvmppc_tce_run *run, const __be64 *list)
 {
-	if (!run->simple || !run->shadow_left || !run->pos[0].hw)
+	if (!run->simple || !run->shadow_left || !run->pos[0].user)
 		return 0;
 	/* An entry that was clear already needs no shadow; to map one does */
 	if (list && !run->shadow)
@@ -1060,19 +1060,57 @@ static __always_inline void kvmppc_tce_set_others(struct kvmppc_tce_run *run,
 }
 
 /*
+ * Have a hypervisor change the @n entries of a span, which are locked, and unlock
+ * them.  @ref as for iommu_user_put_list(); those that are to lead nowhere read back
+ * as @tce.
+ */
+static __always_inline long
+kvmppc_tce_put_span(struct kvmppc_tce_run *run, struct iommu_user_ref *ref,
+		    struct iommu_user_list *out, unsigned long n, u64 tce)
+{
+	struct iommu_user_pos *pos = &run->pos[0];
+	unsigned long i;
+	int ret;
+
+	if (!n)
+		return H_SUCCESS;
+
+	ret = iommu_user_put_list(&run->batch, ref, pos, out, n);
+	for (i = 0; i < n; ++i) {
+		const u64 user = out->user[i];
+
+		if (!user)
+			WRITE_ONCE(run->shadow[i], tce);
+		else if (ref)
+			WRITE_ONCE(run->shadow[i],
+				   ((user & IOMMU_USER_UA) - run->mem.to_user) |
+				   (be64_to_cpu(out->tce[i]) & IOMMU_USER_PERM));
+		iommu_user_unlock(pos->user + i, user);
+	}
+	if (ret)
+		return H_HARDWARE;
+
+	*(ref ? &run->stat->tce_mapped : &run->stat->tce_cleared) += n;
+	kvmppc_tce_span_end(run, n);
+	return H_SUCCESS;
+}
+
+/*
  * Install up to @n TCEs from @list for as long as each leads to run->mem, and
  * replaces in the first table what led nowhere or to the same region.  An entry
- * where this ends is not changed; it is read, and checked, anew.
+ * where this ends is not changed; it is read, and checked, anew.  @out is the list
+ * for the hypervisor that keeps the table, or NULL.
  */
-static __always_inline void
+static __always_inline long
 kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
-		    unsigned long n, const bool several)
+		    unsigned long n, const bool several,
+		    struct iommu_user_list *out)
 {
 	const struct kvmppc_tce_mem mem = run->mem;
 	const unsigned int nr = several ? run->nr : 1;
 	struct iommu_user_ref *ref = mem.ref;
 	u64 *user = run->pos[0].user;
-	__be64 *hw = run->pos[0].hw;
+	__be64 *hw = out ? out->tce : run->pos[0].hw;
 	u64 *shadow = run->shadow;
 	const u64 first = ref->ua | IOMMU_USER_SET, size = ref->size;
 	unsigned long i, replaced = 0;
@@ -1112,26 +1150,34 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
 		new = ((tce & ~(u64)IOMMU_USER_PERM) + mem.to_user) |
 		      IOMMU_USER_SET;
 		iommu_user_store(hw + i, word);
+		if (out) {
+			out->user[i] = new;
+			continue;
+		}
 		if (several)
 			kvmppc_tce_set_others(run, i, nr, word, new, old);
 		WRITE_ONCE(shadow[i], tce);
 		iommu_user_unlock(user + i, new);
 	}
 
+	if (out)
+		return kvmppc_tce_put_span(run, ref, out, i, 0);
+
+	run->stat->tce_mapped += i;
 	ref->credit -= i * nr;
 	ref->removed += replaced;
-	run->stat->tce_mapped += i;
 	kvmppc_tce_span_end(run, i);
+	return H_SUCCESS;
 }
 
 /*
  * Make up to @n entries lead nowhere and read back as @tce, for as long as they
  * lead to the region met last in the first table.  An entry where this ends is
- * not changed.
+ * not changed.  @out as for kvmppc_tce_map_span().
  */
-static __always_inline void
+static __always_inline long
 kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
-		      const bool several)
+		      const bool several, struct iommu_user_list *out)
 {
 	struct iommu_user_ref *ref = run->batch.cur;
 	u64 *user = run->pos[0].user;
@@ -1139,6 +1185,8 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 	u64 *shadow = run->shadow;
 	const u64 first = ref->ua | IOMMU_USER_SET, size = ref->size;
 	const unsigned int nr = several ? run->nr : 1;
+	/* A hypervisor is not asked for entries that lead nowhere before the first */
+	const bool listing = out && READ_ONCE(user[0]);
 	unsigned long i, removed = 0;
 
 	for (i = 0; shadow && i < n; ++i) {
@@ -1147,7 +1195,7 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 		if (several && iommu_user_full(&run->batch))
 			break;
 		/* As in kvmppc_tce_clear() */
-		if (!several && !READ_ONCE(user[i])) {
+		if (!several && !listing && !READ_ONCE(user[i])) {
 			smp_acquire__after_ctrl_dep();
 			if (READ_ONCE(shadow[i]) == tce)
 				continue;
@@ -1158,13 +1206,16 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 		if (several && !kvmppc_tce_lock_others(run, i, nr, old))
 			break;
 		if (old[0]) {
-			if (unlikely(old[0] - first >= size)) {
+			if (unlikely(old[0] - first >= size || (out && !listing))) {
 				kvmppc_tce_unlock_all(run, i, nr, old);
 				break;
 			}
 			removed++;
-			iommu_user_store(hw + i, 0);
+			if (!listing)
+				iommu_user_store(hw + i, 0);
 		}
+		if (listing)
+			continue;
 		if (several)
 			kvmppc_tce_set_others(run, i, nr, 0, 0, old);
 		WRITE_ONCE(shadow[i], tce);
@@ -1176,9 +1227,13 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 		if (READ_ONCE(user[i]))
 			break;
 
-	ref->removed += removed;
+	if (listing && shadow)
+		return kvmppc_tce_put_span(run, NULL, out, i, tce);
+
 	run->stat->tce_cleared += i;
+	ref->removed += removed;
 	kvmppc_tce_span_end(run, i);
+	return H_SUCCESS;
 }
 
 /* Both for one table, and for several */
@@ -1186,26 +1241,40 @@ static noinline __maybe_unused void
 kvmppc_tce_map_one(struct kvmppc_tce_run *run, const __be64 *list,
 		   unsigned long n)
 {
-	kvmppc_tce_map_span(run, list, n, false);
+	kvmppc_tce_map_span(run, list, n, false, NULL);
 }
 
 static noinline __maybe_unused void
 kvmppc_tce_clear_one(struct kvmppc_tce_run *run, u64 tce, unsigned long n)
 {
-	kvmppc_tce_clear_span(run, tce, n, false);
+	kvmppc_tce_clear_span(run, tce, n, false, NULL);
 }
 
 static noinline __maybe_unused void
 kvmppc_tce_map_several(struct kvmppc_tce_run *run, const __be64 *list,
 		       unsigned long n)
 {
-	kvmppc_tce_map_span(run, list, n, true);
+	kvmppc_tce_map_span(run, list, n, true, NULL);
 }
 
 static noinline __maybe_unused void
 kvmppc_tce_clear_several(struct kvmppc_tce_run *run, u64 tce, unsigned long n)
 {
-	kvmppc_tce_clear_span(run, tce, n, true);
+	kvmppc_tce_clear_span(run, tce, n, true, NULL);
+}
+
+/* And for a table that a hypervisor keeps, if it takes lists */
+static noinline __maybe_unused long
+kvmppc_tce_list_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
+		     unsigned long n)
+{
+	struct iommu_user_list *out = iommu_user_list(run->pos[0].tbl);
+
+	if (!out)
+		return H_SUCCESS;
+	if (list)
+		return kvmppc_tce_map_span(run, list, n, false, out);
+	return kvmppc_tce_clear_span(run, tce, n, false, out);
 }
 
 /*
@@ -1236,11 +1305,15 @@ kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 	kvmppc_tce_move(run, i);
 }
 
-/* Work entries that resemble the one before; @list as in kvmppc_tce_call */
-static __always_inline void kvmppc_tce_hurry(struct kvmppc_tce_run *run,
+/*
+ * Work entries that resemble the one before; @list as in kvmppc_tce_call.  H_HARDWARE
+ * when a hypervisor refused them.
+ */
+static __always_inline long kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 					     const __be64 *list, u64 tce)
 {
 	const bool several = run->nr > 1;
+	long ret = H_SUCCESS;
 	unsigned long n;
 
 	if (!run->nr) {
@@ -1248,16 +1321,18 @@ static __always_inline void kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 			kvmppc_tce_write_span(run, list, tce,
 					      min(run->end - run->idx,
 						  run->shadow_left));
-		return;
+		return H_SUCCESS;
 	}
 
 	n = several ? kvmppc_tce_span_several(run) : kvmppc_tce_span(run, list);
 	if (!n || (list && !run->mem.limit))
-		return;
+		return H_SUCCESS;
 
 	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_disable();
-	if (list && several)
+	if (unlikely(!run->pos[0].hw) && KVMPPC_TCE_MODE != IOMMU_USER_REAL)
+		ret = kvmppc_tce_list_span(run, list, tce, n);
+	else if (list && several)
 		kvmppc_tce_map_several(run, list, n);
 	else if (list)
 		kvmppc_tce_map_one(run, list, n);
@@ -1267,6 +1342,7 @@ static __always_inline void kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 		kvmppc_tce_clear_one(run, tce, n);
 	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_enable();
+	return ret;
 }
 
 /*
@@ -1590,8 +1666,10 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 			run.stat->tce_mapped++;
 		else
 			run.stat->tce_cleared++;
-		kvmppc_tce_hurry(&run, list ? list + (run.idx - idx) : NULL,
-				 tce);
+		ret = kvmppc_tce_hurry(&run,
+				       list ? list + (run.idx - idx) : NULL, tce);
+		if (unlikely(ret != H_SUCCESS))
+			break;
 	}
 
 	kvmppc_tce_flush(&run);

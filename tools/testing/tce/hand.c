@@ -762,9 +762,18 @@ static void work_in_partial_exit(void)
 
 static void work_of_hypervisor(void)
 {
+	struct call call;
+	unsigned int i;
+
 	begin(SAME, FOREIGN);
-	now(list_call(TIER_EARLY, SAME, 0, PAGE, PAGE, IOMMU_USER_FOREIGN));
-	now(list_call(TIER_EARLY, SAME, 0, PAGE, PAGE, IOMMU_USER_FOREIGN + 1));
+	add_region(OLD);
+	/* Each entry leads to another region than the one before, so they are no list */
+	call = list_call(TIER_EARLY, SAME, 0, PAGE, PAGE, 2 * IOMMU_USER_FOREIGN);
+	for (i = 0; i < 2 * IOMMU_USER_FOREIGN; i += 2)
+		user_store(world_guest(PAGE << PAGE_SHIFT) + i, cpu_to_be64(page_tce(OLD)));
+	now(call);
+	call.arg[3] = IOMMU_USER_FOREIGN;
+	WRONG_IF(now(call) != H_SUCCESS);
 	now(stuff_call(TIER_EARLY, SAME, 0, 128));
 	end();
 }
@@ -774,6 +783,133 @@ static void work_of_hypervisor_parts(void)
 	begin(PARTS, FOREIGN);
 	now(put_call(TIER_EARLY, PARTS, 0, page_tce(PAGE)));
 	now(list_call(TIER_EARLY, PARTS, 0, PAGE, PAGE, 2));
+	end();
+}
+
+#define LISTED		8
+#define OLD_PAGES	(PAGE + 4)
+
+/*
+ * Do the views of what a hypervisor keeps, the guest's and the counts agree?  An entry
+ * that it refused to clear @twice may be counted still though it cleared it.
+ */
+static void check_listed(bool twice)
+{
+	const u64 *shadow = world_shadow(SAME, 0);
+	unsigned long i, leading = 0;
+
+	for (i = 0; i < layout_table[FOREIGN].size; ++i) {
+		u64 user = world_user(FOREIGN, i);
+		unsigned long page = ((user & IOMMU_USER_UA) - USER_BASE) >> PAGE_SHIFT;
+
+		leading += !!user;
+		WRONG_IF(!user && (world_hw(FOREIGN, i) || shadow[i]));
+		if (!user || (twice && !world_hw(FOREIGN, i)))
+			continue;
+		WRONG_IF(!leads_to(FOREIGN, i, page) || shadow[i] != page_tce(page));
+	}
+	WRONG_IF(world_mapped(STAYING) != 1 + leading);
+}
+
+/* A hypervisor that refuses at each position of a list, and what is asked then */
+static void list_refused(void)
+{
+	unsigned int at, more;
+	long ret;
+
+	for (at = 1; at <= LISTED; ++at) {
+		for (more = 0; more < 3; ++more) {
+			begin(SAME, FOREIGN);
+			now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD_PAGES, LISTED / 2));
+			check_listed(false);
+
+			world.refuse = at;
+			world.refuse_more = more;
+			ret = now(list_call(TIER_VIRT, SAME, 0, PAGE, PAGE, LISTED));
+			/* One after the other, they are not refused */
+			WRONG_IF(ret != (at > 1 && more == 1 ? H_SUCCESS : H_HARDWARE));
+			check_listed(false);
+
+			world.refuse = at;
+			world.refuse_more = more;
+			ret = now(stuff_call(TIER_VIRT, SAME, 0, LISTED));
+			WRONG_IF(!more && at > 1 && ret != H_SUCCESS);
+			check_listed(more);
+			world.refuse = 0;
+			WRONG_IF(now(stuff_call(TIER_VIRT, SAME, 0, LISTED)) != H_SUCCESS);
+			check_listed(false);
+			end();
+		}
+	}
+}
+
+/* The same for VFIO's ioctls, which leave nothing of what they did */
+static void list_refused_ioctl(void)
+{
+	struct iommu_table *tbl;
+	unsigned int at, i;
+	long ret;
+
+	for (at = 0; at < 2 * LISTED; ++at) {
+		begin(SAME, FOREIGN);
+		tbl = world.table[FOREIGN];
+		world.refuse = 1 + at / 2;
+		world.refuse_more = at % 2 ? 2 : 0;
+		mutex_lock(&container_lock);
+		ret = iommu_user_map(tbl, 0, LISTED, page_ua(PAGE), DMA_BIDIRECTIONAL,
+				     &container_lock);
+		mutex_unlock(&container_lock);
+		WRONG_IF(ret != -EIO || world_mapped(STAYING) != 1);
+		for (i = 0; i < LISTED; ++i)
+			WRONG_IF(world_user(FOREIGN, i) || world_hw(FOREIGN, i));
+
+		map(FOREIGN, 0, PAGE);
+		now(list_call(TIER_VIRT, SAME, 0, PAGE, PAGE, LISTED));
+		world.refuse = 1 + at / 2;
+		unmap_all(FOREIGN);
+		world.refuse = 0;
+		for (i = 0; i < LISTED; ++i)
+			WRONG_IF(!world_user(FOREIGN, i) != !world_hw(FOREIGN, i));
+		end();
+	}
+}
+
+/*
+ * A hypervisor that does not even clear the first entry of the list: nobody knows where
+ * a device gets there, so neither page is given back.
+ */
+static void list_refused_for_good(void)
+{
+	begin(SAME, FOREIGN);
+	add_region(OLD);
+	WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD, LISTED)) != H_SUCCESS);
+	WRONG_IF(world_mapped(OLD) != 1 + LISTED);
+	world.refuse = 2;
+	world.refuse_more = 3;
+	WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD + 4, LISTED)) != H_HARDWARE);
+	WRONG_IF(now(stuff_call(TIER_VIRT, SAME, 0, LISTED)) != H_SUCCESS);
+	WRONG_IF(world_mapped(OLD) != 2 || mm_iommu_put(&world.mm, world.mem[OLD]) != -EBUSY);
+}
+
+/* How often a hypervisor is asked */
+static void work_of_lists(void)
+{
+	unsigned long asked;
+
+	begin(SAME, FOREIGN);
+	asked = shim_asked;
+	WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, PAGE, 128)) != H_SUCCESS);
+	WRONG_IF(shim_asked - asked > 2);
+	asked = shim_asked;
+	WRONG_IF(now(stuff_call(TIER_VIRT, SAME, 0, 128)) != H_SUCCESS);
+	WRONG_IF(shim_asked - asked > 2);
+	asked = shim_asked;
+	WRONG_IF(now(put_call(TIER_EARLY, SAME, 0, page_tce(PAGE))) != H_SUCCESS);
+	WRONG_IF(shim_asked - asked > 1);
+	WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, PAGE, 128)) != H_SUCCESS);
+	asked = shim_asked;
+	unmap_all(FOREIGN);
+	WRONG_IF(shim_asked - asked > 2);
 	end();
 }
 
@@ -825,6 +961,10 @@ static const struct test {
 	TEST(work_in_partial_exit, CHECK_WORK),
 	TEST(work_of_hypervisor, CHECK_WORK),
 	TEST(work_of_hypervisor_parts, CHECK_WORK),
+	TEST(list_refused, CHECK_WORK),
+	TEST(list_refused_ioctl, CHECK_WORK),
+	TEST(list_refused_for_good, CHECK_WORK),
+	TEST(work_of_lists, CHECK_WORK),
 	TEST(batch_counts, CHECK_BATCH),
 };
 

@@ -54,6 +54,7 @@ __attribute__((constructor)) static void choose_checks(void)
 /* How much is done at once */
 
 static __thread unsigned int work, work_limit, locks, foreign, relaxed;
+unsigned long shim_asked;
 
 /* The words that were locked since work_begin(), which is number @at_work */
 #define WORDS	2048
@@ -101,6 +102,17 @@ void preempt_enable(void)
 	preempt_off--;
 }
 
+unsigned int shim_cpu(void)
+{
+	static unsigned int threads;
+	static __thread unsigned int number;
+
+	WRONG_IF(!preempt_off);
+	if (!number)
+		number = __atomic_add_fetch(&threads, 1, __ATOMIC_RELAXED);
+	return number % SHIM_CPUS;
+}
+
 /* Nobody may sleep or allocate there */
 void shim_enter_guest(unsigned int limit)
 {
@@ -142,12 +154,13 @@ void shim_locked(const void *word, bool locked)
 	WRONG_IF_CHECKED(CHECK_WORK, work > work_limit || locks > 2 * work_limit);
 }
 
-/* To clear what it was before the refusal is allowed on top */
+/* To clear what it was before the refusal is allowed on top, and each of a list */
 void shim_foreign(bool twice)
 {
 	foreign++;
+	__atomic_fetch_add(&shim_asked, 1, __ATOMIC_RELAXED);
 	WRONG_IF_CHECKED(CHECK_WORK, preempt_off &&
-			 foreign > (twice ? 2 : 1) * IOMMU_USER_FOREIGN);
+			 foreign > (twice ? 2 * work_limit : IOMMU_USER_FOREIGN));
 }
 
 void shim_relax(void)
@@ -363,14 +376,13 @@ static void ASAN_POISON_MEMORY_REGION(const void *p, size_t n) {}
 static void ASAN_UNPOISON_MEMORY_REGION(const void *p, size_t n) {}
 #endif
 
-#define no_kasan	noinline __attribute__((no_sanitize("address")))
-
-no_kasan void user_store(u64 *word, u64 value)
+noinline __no_sanitize_address void user_store(u64 *word, u64 value)
 {
 	__atomic_store_n(word, value, __ATOMIC_RELAXED);
 }
 
-no_kasan static void user_read(u64 *to, const u64 *from, unsigned long n)
+static noinline __no_sanitize_address void
+user_read(u64 *to, const u64 *from, unsigned long n)
 {
 	while (n--)
 		*to++ = __atomic_load_n(from++, __ATOMIC_RELAXED);

@@ -52,6 +52,7 @@
 #undef BUILD_BUG_ON
 #undef noinline
 #define noinline		__attribute__((noinline))
+#define __no_sanitize_address	__attribute__((no_sanitize("address")))
 #undef __maybe_unused
 #define __maybe_unused		__attribute__((unused))
 #undef __always_inline
@@ -243,6 +244,16 @@ void mutex_lock(struct mutex *mutex);
 #undef lockdep_assert_held
 #define lockdep_assert_held(m)	WRONG_IF(mutex_trylock((struct mutex *)(m)))
 
+/* A thread is a CPU; of those that run at the same time there are fewer than these */
+#define SHIM_CPUS		64
+unsigned int shim_cpu(void);
+#define DECLARE_PER_CPU(type, name)	extern type name[SHIM_CPUS]
+#define DEFINE_PER_CPU(type, name)	type name[SHIM_CPUS]
+#define EXPORT_PER_CPU_SYMBOL_GPL(name)	extern int shim_export
+#define for_each_possible_cpu(cpu)	for ((cpu) = 0; (cpu) < SHIM_CPUS; ++(cpu))
+#define per_cpu(name, cpu)		name[cpu]
+#define this_cpu_read(name)		name[shim_cpu()]
+
 extern __thread int preempt_off;
 void preempt_disable(void);
 void preempt_enable(void);
@@ -264,6 +275,7 @@ void shim_exit_guest(void);
 extern unsigned int most_work;
 /* A hypervisor is asked to change an entry; @twice if it has refused some already */
 void shim_foreign(bool twice);
+extern unsigned long shim_asked;	/* how often */
 
 /* The one register: whether the counters of the PMU stand still */
 extern __thread unsigned long shim_mmcr0;
@@ -367,6 +379,8 @@ void kfree(const void *p);
 void *kvcalloc(size_t n, size_t size, int gfp);
 void kvfree(const void *p);
 #define __get_free_page(gfp)	((unsigned long)shim_alloc(PAGE_SIZE, PAGE_SIZE, false))
+#define alloc_pages_exact(size, gfp)	aligned_alloc(PAGE_SIZE, \
+					DIV_ROUND_UP(size, PAGE_SIZE) * PAGE_SIZE)
 #define get_zeroed_page(gfp)	((unsigned long)shim_alloc(PAGE_SIZE, PAGE_SIZE, true))
 #define free_page(addr)		kfree((void *)(addr))
 
@@ -534,6 +548,8 @@ struct iommu_table_ops {
 	int (*xchg_no_kill)(struct iommu_table *tbl, long index,
 			    unsigned long *hpa, enum dma_data_direction *dir);
 	int (*put)(struct iommu_table *tbl, unsigned long index, u64 tce);
+	int (*put_list)(struct iommu_table *tbl, unsigned long index,
+			const __be64 *tces, unsigned long n);
 	void (*tce_kill)(struct iommu_table *tbl, unsigned long index,
 			 unsigned long pages);
 	void (*tce_kill_rm)(struct iommu_table *tbl, unsigned long index,

@@ -319,21 +319,19 @@ void model_map(unsigned int t, unsigned long first, unsigned long n,
 void model_unmap(unsigned int t, unsigned long first, unsigned long n,
 		 const struct seen *seen)
 {
-	unsigned long i;
+	unsigned long i, kept = 0;
 
 	check_kills(t, n, switches(t, first, n), seen);
 	for (i = first; i < first + n; ++i) {
 		if (!m.table[t].user[i])
 			continue;
-		if (layout_table[t].foreign && m.refuse && !--m.refuse)
-			continue;
-		state_set_entry(t, i, 0, 0);
+		/* What the hypervisor refused to clear, if it was asked for that alone */
+		if (seen->refused && world_user(t, i))
+			kept++;
+		else
+			state_set_entry(t, i, 0, 0);
 	}
-}
-
-void model_refuse(unsigned long n)
-{
-	m.refuse = n;
+	WRONG_IF(kept > 1);
 }
 
 /* LIOBNs */

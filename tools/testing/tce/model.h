@@ -59,7 +59,6 @@ void model_destroy(unsigned int l);
 void model_bind(unsigned int l, unsigned int group, const struct seen *seen);
 void model_release(unsigned int group);
 void model_fault(unsigned int l, unsigned long page, bool there);
-void model_refuse(unsigned long n);
 
 /* May the operation be tried at all?  What VFIO and KVM see to. */
 bool model_registered(unsigned int r);

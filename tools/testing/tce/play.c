@@ -330,6 +330,7 @@ static void play_table(const struct step *s, struct seen *seen)
 		iommu_user_unmap(tbl, lt->offset + first, n, &container_lock);
 		mutex_unlock(&container_lock);
 		seen->kills = device_kills - kills;
+		seen->refused = world.refused;
 		model_unmap(t, first, n, seen);
 	}
 }
@@ -461,7 +462,6 @@ static void play_setting(const struct step *s)
 		break;
 	case OP_REFUSE:
 		world.refuse = 1 + s->x % 64;
-		model_refuse(world.refuse);
 		break;
 	case OP_FATAL:
 		fatal_signal = true;
@@ -496,7 +496,6 @@ static void play_one(const struct step *s)
 	failed_alloc = false;
 	world.refuse = 0;
 	world.refused = false;
-	model_refuse(0);
 	fatal_signal = false;
 	grace_settle();
 	device_dma_all();

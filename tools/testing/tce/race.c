@@ -329,21 +329,25 @@ static void drop_region(struct container *con, unsigned int r)
 	mm_iommu_reap(&world.mm);
 }
 
-/* The lock is held here and below, and let go of in between */
+/* The lock is held here and below, and let go of in between: the window may go */
 static void map(struct cpu *cpu, struct container *con, struct iommu_table *tbl,
 		unsigned long ua)
 {
 	unsigned long n = 1 + rnd(cpu, 4);
 
+	WRONG_IF(!iommu_tce_table_get(tbl));
 	iommu_user_map(tbl, tbl->it_offset + rnd(cpu, ENTRIES - n), n, ua,
 		       iommu_tce_direction(1 + rnd(cpu, 3)), &con->lock);
+	iommu_tce_table_put(tbl);
 }
 
 static void unmap(struct cpu *cpu, struct container *con, struct iommu_table *tbl)
 {
 	unsigned long n = 1 + rnd(cpu, ENTRIES - 1);
 
+	WRONG_IF(!iommu_tce_table_get(tbl));
 	iommu_user_unmap(tbl, tbl->it_offset + rnd(cpu, ENTRIES - n), n, &con->lock);
+	iommu_tce_table_put(tbl);
 }
 
 /* Nobody installs anything in a table that was closed */

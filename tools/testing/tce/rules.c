@@ -156,7 +156,7 @@ static bool too_hard(const struct model_call *c, unsigned int l)
 			return true;
 		foreign += parts(l, t);
 	}
-	if (c->tier == TIER_VIRT)
+	if (c->tier == TIER_VIRT || !c->n)
 		return false;
 	return c->n * max(work(l), 1UL) > (is_partial(c->tier) ? PARTIAL_ENTRIES : FAST_ENTRIES) ||
 	       work(l) > FAST_ENTRIES || c->n * foreign > FAST_FOREIGN;
@@ -264,6 +264,21 @@ static void check_kills(const struct model_call *c, const struct seen *seen,
 		WRONG_IF(seen->kills > DIV_ROUND_UP(c->n, per) + c->n / (REGIONS_MAX / 2));
 }
 
+/* Of a list that was refused no entry leads anywhere, and all read back as 0 */
+static void apply_refused(const struct model_call *c, const struct seen *seen,
+			  unsigned int l, unsigned long idx)
+{
+	unsigned int t = 0;
+	unsigned long i;
+
+	while (!m.liobn[l].owners[t])
+		t++;
+	for (i = idx + seen->done; layout_table[t].lists && i < idx + c->n; ++i)
+		if (m.liobn[l].page[i / SHADOW_PAGE] && !world_user(t, i) &&
+		    !world_shadow(l, i / SHADOW_PAGE)[i % SHADOW_PAGE])
+			apply(l, i, 0);
+}
+
 static void put(const struct model_call *c, const struct seen *seen,
 		unsigned int l, unsigned long idx)
 {
@@ -287,6 +302,8 @@ static void put(const struct model_call *c, const struct seen *seen,
 	/* Neither old nor new in some table: nowhere, in all */
 	if (seen->ret == H_HARDWARE && work(l) > 1)
 		apply(l, idx + i, 0);
+	else if (seen->ret == H_HARDWARE)
+		apply_refused(c, seen, l, idx);
 }
 
 void model_hcall(const struct model_call *c, const struct seen *seen)

@@ -9,31 +9,25 @@
 /* Sections that this thread is in: one, as they do not nest, or none */
 extern __thread unsigned int sections;
 
-static inline void section_begin(const struct mm_iommu_reader *reader)
+static inline void section_enter(struct mm_iommu_reader *reader)
 {
+	WRONG_IF(sections);
+	mm_iommu_enter(reader);
 	sections++;
 	WRONG_IF(!(reader->seq & 1));
 	spot(SPOT_ENTER, reader);
 }
 
-static inline void section_end(const struct mm_iommu_reader *reader)
+static inline void section_leave(struct mm_iommu_reader *reader)
 {
 	WRONG_IF(!(reader->seq & 1));
 	spot(SPOT_LEAVE, reader);
 	sections--;
+	mm_iommu_leave(reader);
 }
 
-#define mm_iommu_enter(reader) \
-	do { \
-		WRONG_IF(sections); \
-		mm_iommu_enter(reader); \
-		section_begin(reader); \
-	} while (0)
-#define mm_iommu_leave(reader) \
-	do { \
-		section_end(reader); \
-		mm_iommu_leave(reader); \
-	} while (0)
+#define mm_iommu_enter(reader)	section_enter(reader)
+#define mm_iommu_leave(reader)	section_leave(reader)
 #define mm_iommu_find(...) \
 	({ WRONG_IF(!sections); mm_iommu_find(__VA_ARGS__); })
 

@@ -32,7 +32,6 @@ struct state {
 	} region[REGIONS];
 	int pins[USER_PAGES];
 	bool wrote[USER_PAGES];
-	unsigned long refuse;
 	u64 users[ENTRIES_ALL], hws[ENTRIES_ALL];
 	bool levels[ENTRIES_ALL];
 	u64 tces[TCES_ALL];

@@ -17,7 +17,7 @@ const struct layout_table layout_table[TABLES] = {
 	{ .shift = 12, .size = 256, .levels = 1, .level_size = 16 },
 	{ .shift = 16, .size = 64, .offset = 0x10 },
 	{ .shift = 16, .size = 512, .levels = 2, .level_size = 8 },
-	{ .shift = 12, .size = 128, .foreign = true },
+	{ .shift = 12, .size = 128, .foreign = true, .lists = true },
 	{ .shift = 24, .size = 4 },
 	{ .shift = 12, .size = 128, .levels = 1, .level_size = 16, .pinned = true },
 	{ .shift = 12, .size = 8200 },
@@ -168,19 +168,27 @@ static void free_view(unsigned int t, __be64 *view, unsigned int level)
 }
 
 /* The hypervisor changes an entry, or refuses to */
-static int ask_hypervisor(struct iommu_table *tbl, unsigned long entry, u64 tce, u64 *old)
+static int hypervisor_put(struct iommu_table *tbl, unsigned long entry, u64 tce, u64 *old)
 {
 	unsigned long idx = entry - tbl->it_offset;
 
 	WRONG_IF(idx >= tbl->it_size);
-	shim_foreign(world.refused);
-	spot(SPOT_EXCHANGE, tbl);
 	if (world.refuse && !--world.refuse) {
 		world.refused = true;
+		world.refuse = world.refuse_more ? 1 : 0;
+		world.refuse_more -= world.refuse;
 		return -EIO;
 	}
 	*old = __atomic_exchange_n(&tbl->foreign[idx], tce, __ATOMIC_SEQ_CST);
 	return 0;
+}
+
+/* The hypervisor is asked */
+static int ask_hypervisor(struct iommu_table *tbl, unsigned long entry, u64 tce, u64 *old)
+{
+	shim_foreign(world.refused);
+	spot(SPOT_EXCHANGE, tbl);
+	return hypervisor_put(tbl, entry, tce, old);
 }
 
 static int op_exchange(struct iommu_table *tbl, long entry, unsigned long *hpa,
@@ -200,8 +208,26 @@ static int op_put(struct iommu_table *tbl, unsigned long entry, u64 tce)
 {
 	u64 old;
 
-	WRONG_IF(tbl->it_mm_pinned);
+	WRONG_IF(READ_ONCE(tbl->it_mm_pinned));
 	return ask_hypervisor(tbl, entry, tce, &old);
+}
+
+/* A list is worked up to the entry that is refused, by a machine that looks at 4K */
+static int op_put_list(struct iommu_table *tbl, unsigned long entry,
+		       const __be64 *tces, unsigned long n)
+{
+	unsigned long i;
+	int ret = 0;
+	u64 old;
+
+	WRONG_IF(READ_ONCE(tbl->it_mm_pinned));
+	WRONG_IF(!n || n > 512 || (unsigned long)tces & 0xfff);
+	shim_foreign(world.refused);
+	spot(SPOT_EXCHANGE, tbl);
+	for (i = 0; !ret && i < n; ++i)
+		ret = hypervisor_put(tbl, entry + i, tces ? be64_to_cpu(tces[i]) : 0, &old);
+	spot(SPOT_EXCHANGE, tbl);
+	return ret;
 }
 
 s64 world_mapped(unsigned int region)
@@ -221,6 +247,7 @@ static void set_ops(unsigned int t)
 		.tce_kill_rm = lt->foreign ? NULL : device_kill,
 		.xchg_no_kill = op_exchange,
 		.put = lt->foreign ? op_put : NULL,
+		.put_list = lt->foreign && lt->lists ? op_put_list : NULL,
 		.populate = lt->levels ? op_populate : NULL,
 	};
 }

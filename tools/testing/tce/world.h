@@ -21,12 +21,13 @@
  * @offset: first entry, counted from bus address 0
  * @size: entries
  * @foreign: a hypervisor keeps the hardware view
+ * @lists: it takes lists
  * @pinned: pages are pinned one by one
  */
 struct layout_table {
 	unsigned int shift, levels, level_size;
 	unsigned long offset, size;
-	bool foreign, pinned;
+	bool foreign, lists, pinned;
 };
 
 struct layout_liobn {
@@ -68,6 +69,7 @@ struct mm_iommu_table_group_mem_t;
  * @table: IOMMU tables, as layout_table has them; NULL for a window that is gone
  * @ops: their operations
  * @refuse: the hypervisor refuses the exchange that brings this to 0
+ * @refuse_more: and so many of those that follow
  * @refused: it did
  * @group: groups, as layout_group has them
  * @group_file: the VFIO file of each
@@ -83,7 +85,7 @@ struct world {
 	struct kvm_vcpu vcpu[WORLD_VCPUS];
 	struct iommu_table *table[TABLES];
 	struct iommu_table_ops ops[TABLES];
-	unsigned long refuse;
+	unsigned long refuse, refuse_more;
 	bool refused;
 	struct iommu_group group[GROUPS];
 	struct file group_file[GROUPS];

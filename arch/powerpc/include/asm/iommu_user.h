@@ -56,6 +56,7 @@
 
 #include <linux/atomic.h>
 #include <linux/log2.h>
+#include <linux/percpu.h>
 #include <linux/sizes.h>
 
 #include <asm/iommu.h>
@@ -141,9 +142,28 @@ struct iommu_user_pos {
 	u64 *user;
 };
 
+/**
+ * struct iommu_user_list - changes of entries for a hypervisor to make at once
+ * @tce: the words, where the hypervisor can read them
+ * @user: user words of what the entries are to lead to, or lead to in the end
+ *
+ * A CPU has one, which serves while preemption is off.  What has entries locked,
+ * collects them here and has them changed by iommu_user_put_list().
+ */
+struct iommu_user_list {
+	__be64 tce[IOMMU_USER_PIECE];
+	u64 user[IOMMU_USER_PIECE];
+};
+
+DECLARE_PER_CPU(struct iommu_user_list *, iommu_user_lists);
+
+int iommu_user_put_list(struct iommu_user_batch *batch,
+			struct iommu_user_ref *ref,
+			const struct iommu_user_pos *pos,
+			struct iommu_user_list *list, unsigned long n);
+
 int iommu_user_open(struct iommu_table *tbl, struct mm_struct *mm, bool pinned);
 void iommu_user_close(struct iommu_table *tbl);
-void iommu_user_synchronize(struct iommu_table *tbl);
 long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 		    unsigned long pages, unsigned long ua,
 		    enum dma_data_direction dir, struct mutex *lock);
@@ -668,6 +688,19 @@ static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
 
 	iommu_user_gone(batch, pos->tbl, pos->entry, old, mode);
 	return 0;
+}
+
+/**
+ * iommu_user_list() - this CPU's list for changes of a table
+ * @tbl: table that is open, and that a hypervisor keeps
+ *
+ * Context: preemption off.
+ * Return: the list; NULL when the hypervisor takes one entry at a time.
+ */
+static __always_inline struct iommu_user_list *
+iommu_user_list(const struct iommu_table *tbl)
+{
+	return tbl->it_ops->put_list ? this_cpu_read(iommu_user_lists) : NULL;
 }
 
 /* IODA knows no write-only pages */
