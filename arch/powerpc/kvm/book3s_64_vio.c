@@ -556,6 +556,7 @@ int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
 
 /* A section of @vcpu, in which it may look at memslots, too */
 static int kvmppc_tce_virt_enter(struct kvm_vcpu *vcpu)
+	__acquires(&vcpu->kvm->srcu)
 {
 	int idx = srcu_read_lock(&vcpu->kvm->srcu);
 
@@ -564,6 +565,7 @@ static int kvmppc_tce_virt_enter(struct kvm_vcpu *vcpu)
 }
 
 static void kvmppc_tce_virt_leave(struct kvm_vcpu *vcpu, int idx)
+	__releases(&vcpu->kvm->srcu)
 {
 	mm_iommu_leave(&vcpu->arch.tce_reader);
 	srcu_read_unlock(&vcpu->kvm->srcu, idx);
