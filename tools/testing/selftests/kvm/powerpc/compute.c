@@ -79,7 +79,9 @@ void compute_begin(struct compute *guest, const struct vm *vm, unsigned int nr)
 		case_skip("there is one CPU only");
 	memset(guest, 0, sizeof(*guest));
 	atomic_store(&guest->stop, true);
-	guest->nr = nr < others ? nr : others;
+	guest->nr = nr;
+	if (guest->nr > others)
+		guest->nr = others;
 	sigaction(SIGUSR1, &action, NULL);
 	/* Timers stay on the CPU where they are started, if it has no tick, too */
 	write_file("/proc/sys/kernel/timer_migration", "0");
