@@ -17,6 +17,8 @@ groups := $(addsuffix .five-groups,$(call on,powernv9))
 client := $(addsuffix .client,$(call on,powernv9 powernv8))
 powernv := $(call on,powernv9 powernv8 powernv9-hash powernv10)
 client_all := $(addsuffix .client-all,$(powernv))
+# The guest of a guest takes a quarter of an hour
+client_l2 := $(addsuffix .client-l2,$(call on,pseries))
 debug := $(addsuffix .debug,$(powernv))
 random := $(addsuffix .random,$(MACHINES))
 # KASAN has a radix host only.
@@ -28,7 +30,7 @@ boots := $(MACHINES) $(large) $(groups)
 here := x86 no-iommu lint tce litmus overlay
 
 CHECK := kernel tests static kernel-debug-4k-nohz $(debug_4k) $(nohz) $(boots) $(client) $(here)
-ALL := $(filter-out $(client),$(CHECK)) $(library) kernel-debug $(debug) $(client_all) $(random) \
+ALL := $(filter-out $(client),$(CHECK)) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
 	kernel-kasan $(kasan) kernel-4k $(4k) mutants debian modular page bisect
 PARTS := $(sort $(CHECK) $(ALL))
 
@@ -39,7 +41,7 @@ list-all: ; @echo $(ALL)
 $(PARTS): ; @$(lab)part $@
 
 $(boots) $(library) $(random): kernel tests
-$(client) $(client_all): kernel
+$(client) $(client_all) $(client_l2): kernel
 $(client_all): tests
 $(debug_4k) $(nohz): kernel-debug-4k-nohz tests
 $(debug): kernel-debug tests

@@ -119,7 +119,7 @@ heard()
 		relay
 		if [ -n "$tired" ] || ! running; then
 			note "the guest did not say \"$1\"; QEMU ($(running && echo runs || echo gone)) says:"
-			tail -n 5 /tmp/monitor-out | sed 's/^/# /'
+			head -n 8 /tmp/monitor-out | sed 's/^/# /'
 			note "the guest's console ends with:"
 			tail -n 8 /tmp/guest-console | sed 's/^/# /'
 			return 1
