@@ -800,7 +800,7 @@ static __u64 count(const struct vm *vm, const struct vm_call *call)
 	__u64 least = ~0UL;
 	unsigned int i;
 
-	for (i = 0; i < 10; i++) {
+	for (i = 0; i < 50; i++) {
 		__u64 n = count_once(vm, call);
 
 		if (n < least)
