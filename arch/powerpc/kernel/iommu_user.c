@@ -263,23 +263,38 @@ static int iommu_user_map_one(struct iommu_user_batch *batch,
 }
 
 /*
- * May an entry that is locked join a list?  If it leads nowhere, or to the region
- * that the batch met last, so that the batch has room for it.
+ * Lock an entry to join a list, if it leads nowhere, or to the region that the batch
+ * met last, so that the batch has room for it.
  */
-static bool iommu_user_may_join(const struct iommu_user_batch *batch, u64 old)
+static bool iommu_user_join(const struct iommu_user_batch *batch, u64 *user)
 {
-	return !(old & IOMMU_USER_SET) ||
-	       iommu_user_ref_has(batch->cur, old & IOMMU_USER_UA, 1);
+	u64 old;
+
+	iommu_user_lock(user, &old, true);
+	if (!(old & IOMMU_USER_SET) ||
+	    iommu_user_ref_has(batch->cur, old & IOMMU_USER_UA, 1))
+		return true;
+
+	iommu_user_unlock(user, old);
+	return false;
 }
 
-static void iommu_user_unlock_list(const struct iommu_user_pos *pos,
-				   const struct iommu_user_list *list,
-				   unsigned long n)
+/* Change the @n entries that have joined, which may be none, and unlock them */
+static int iommu_user_end_list(struct iommu_user_batch *batch,
+			       struct iommu_user_ref *ref,
+			       const struct iommu_user_pos *pos,
+			       struct iommu_user_list *list, unsigned long n)
 {
 	unsigned long i;
+	int ret;
 
+	if (!n)
+		return 0;
+
+	ret = iommu_user_put_list(batch, ref, pos, list, n);
 	for (i = 0; i < n; ++i)
 		iommu_user_unlock(pos->user + i, list->user[i]);
+	return ret;
 }
 
 /*
@@ -295,8 +310,8 @@ static int iommu_user_map_list(struct iommu_user_batch *batch,
 	struct iommu_user_list *list;
 	struct iommu_user_ref *ref;
 	unsigned long i = 0, n;
-	u64 old, tce;
-	int ret = 0;
+	u64 tce;
+	int ret;
 
 	*done = 0;
 	ref = iommu_user_reserve(batch, ua, 1UL << shift, 1, pages - 1,
@@ -310,20 +325,12 @@ static int iommu_user_map_list(struct iommu_user_batch *batch,
 	list = iommu_user_list(pos->tbl);
 	for (; list && i < n; ++i) {
 		tce = iommu_user_tce(ref->mem, pos->tbl, ua + (i << shift), perm);
-		if (!tce)
+		if (!tce || !iommu_user_join(batch, pos->user + i))
 			break;
-		iommu_user_lock(pos->user + i, &old, true);
-		if (!iommu_user_may_join(batch, old)) {
-			iommu_user_unlock(pos->user + i, old);
-			break;
-		}
 		iommu_user_store(&list->tce[i], tce);
 		list->user[i] = (ua + (i << shift)) | IOMMU_USER_SET;
 	}
-	if (i) {
-		ret = iommu_user_put_list(batch, ref, pos, list, i);
-		iommu_user_unlock_list(pos, list, i);
-	}
+	ret = iommu_user_end_list(batch, ref, pos, list, i);
 	preempt_enable();
 
 	*done = i;
@@ -398,7 +405,6 @@ static unsigned long iommu_user_unmap_list(struct iommu_user_batch *batch,
 {
 	struct iommu_user_list *list;
 	unsigned long i = 0, n;
-	u64 old;
 
 	if (pos->hw || !READ_ONCE(*pos->user))
 		return 0;
@@ -406,18 +412,11 @@ static unsigned long iommu_user_unmap_list(struct iommu_user_batch *batch,
 	n = min(pages, pos->left);
 	preempt_disable();
 	list = iommu_user_list(pos->tbl);
-	for (; list && i < n && READ_ONCE(pos->user[i]); ++i) {
-		iommu_user_lock(pos->user + i, &old, true);
-		if (!iommu_user_may_join(batch, old)) {
-			iommu_user_unlock(pos->user + i, old);
-			break;
-		}
-	}
-	if (i) {
-		/* What the hypervisor keeps is counted on */
-		iommu_user_put_list(batch, NULL, pos, list, i);
-		iommu_user_unlock_list(pos, list, i);
-	}
+	while (list && i < n && READ_ONCE(pos->user[i]) &&
+	       iommu_user_join(batch, pos->user + i))
+		++i;
+	/* What the hypervisor keeps is counted on */
+	iommu_user_end_list(batch, NULL, pos, list, i);
 	preempt_enable();
 
 	return i;

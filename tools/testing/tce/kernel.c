@@ -154,13 +154,13 @@ void shim_locked(const void *word, bool locked)
 	WRONG_IF_CHECKED(CHECK_WORK, work > work_limit || locks > 2 * work_limit);
 }
 
-/* To clear what it was before the refusal is allowed on top, and each of a list */
-void shim_foreign(bool twice)
+/* To clear what it was before the refusal is allowed on top */
+void shim_foreign(bool twice, unsigned long listed)
 {
 	foreign++;
 	__atomic_fetch_add(&shim_asked, 1, __ATOMIC_RELAXED);
 	WRONG_IF_CHECKED(CHECK_WORK, preempt_off &&
-			 foreign > (twice ? 2 * work_limit : IOMMU_USER_FOREIGN));
+			 foreign > (twice ? 2 : 1) * IOMMU_USER_FOREIGN + 2 * listed);
 }
 
 void shim_relax(void)

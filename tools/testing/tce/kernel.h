@@ -273,8 +273,11 @@ void shim_enter_guest(unsigned int limit);
 void shim_exit_guest(void);
 /* Hardware entries that were changed at once, at most */
 extern unsigned int most_work;
-/* A hypervisor is asked to change an entry; @twice if it has refused some already */
-void shim_foreign(bool twice);
+/*
+ * A hypervisor is asked to change an entry; @twice if it has refused some already, and
+ * so many of them in lists, about each of which it may be asked alone
+ */
+void shim_foreign(bool twice, unsigned long listed);
 extern unsigned long shim_asked;	/* how often */
 
 /* The one register: whether the counters of the PMU stand still */

@@ -496,6 +496,7 @@ static void play_one(const struct step *s)
 	failed_alloc = false;
 	world.refuse = 0;
 	world.refused = false;
+	world.refused_list = 0;
 	fatal_signal = false;
 	grace_settle();
 	device_dma_all();

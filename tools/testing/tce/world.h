@@ -71,6 +71,7 @@ struct mm_iommu_table_group_mem_t;
  * @refuse: the hypervisor refuses the exchange that brings this to 0
  * @refuse_more: and so many of those that follow
  * @refused: it did
+ * @refused_list: and it was a list, of so many entries
  * @group: groups, as layout_group has them
  * @group_file: the VFIO file of each
  * @table_group: their tables
@@ -85,7 +86,7 @@ struct world {
 	struct kvm_vcpu vcpu[WORLD_VCPUS];
 	struct iommu_table *table[TABLES];
 	struct iommu_table_ops ops[TABLES];
-	unsigned long refuse, refuse_more;
+	unsigned long refuse, refuse_more, refused_list;
 	bool refused;
 	struct iommu_group group[GROUPS];
 	struct file group_file[GROUPS];
