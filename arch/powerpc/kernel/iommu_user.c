@@ -422,7 +422,46 @@ static unsigned long iommu_user_unmap_list(struct iommu_user_batch *batch,
 	return i;
 }
 
-/* Unmap a piece of a registered table likewise; returns how many entries */
+/*
+ * How many entries from @entry on lead nowhere because they share a level that the user
+ * view lacks, of those above, too?  A window of many terabytes costs a page or two while
+ * it is empty, and is to be walked in no time.
+ */
+static unsigned long iommu_user_absent(const struct iommu_table *tbl,
+				       unsigned long entry)
+{
+	const unsigned int shift = ilog2(tbl->it_level_size);
+	const unsigned long idx = entry - tbl->it_offset;
+	unsigned int below = tbl->it_indirect_levels * shift;
+	__be64 *view = (__force __be64 *)tbl->it_userspace;
+
+	for (; below; below -= shift) {
+		unsigned long i = (idx >> below) & (tbl->it_level_size - 1);
+		u64 word = iommu_user_load(&view[i]);
+
+		if (!word)
+			return (1UL << below) - (idx & ((1UL << below) - 1));
+		view = __va(word & ~(u64)IOMMU_USER_PERM);
+	}
+	return 0;
+}
+
+/* Go to @at, of an unmapping; false when it does not exist, and @at is past what does not */
+static bool iommu_user_find(struct iommu_user_pos *pos, unsigned long *at)
+{
+	if (pos->left || iommu_user_seek(pos, *at))
+		return true;
+
+	/* A level that only the hardware view lacks was not to be had */
+	*at += iommu_user_absent(pos->tbl, *at) ?: pos->left;
+	pos->left = 0;
+	return false;
+}
+
+/*
+ * Unmap a piece of a registered table likewise; returns how many entries, which is more
+ * than @pages when those at its end do not exist, nor do others after them.
+ */
 static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 					    unsigned long entry,
 					    unsigned long pages)
@@ -437,11 +476,8 @@ static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 	mm_iommu_enter(&tbl->it_reader);
 	iommu_user_begin(&batch, tbl->it_reader.iommu, &hint);
 	while (at < end && !iommu_user_full(&batch)) {
-		if (!pos.left && !iommu_user_seek(&pos, at)) {
-			at += pos.left;
-			pos.left = 0;
+		if (!iommu_user_find(&pos, &at))
 			continue;
-		}
 		there = true;
 		n = iommu_user_unmap_list(&batch, &pos, end - at);
 		if (!n) {
@@ -451,11 +487,9 @@ static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 		iommu_user_move(&pos, n);
 		at += n;
 	}
-	/* Entries that do not exist may reach past the piece */
-	at = min(at, end);
 	/* Other CPUs' invalidations of these entries may be still to come */
 	if (there)
-		iommu_user_kill(tbl, entry, at - entry, IOMMU_USER_VIRT);
+		iommu_user_kill(tbl, entry, min(at, end) - entry, IOMMU_USER_VIRT);
 	iommu_user_put(&batch);
 	mm_iommu_leave(&tbl->it_reader);
 
@@ -550,8 +584,8 @@ static int iommu_user_map_pinned(struct iommu_table *tbl, unsigned long entry,
 {
 	struct page *page[IOMMU_USER_PINS] __uninitialized;
 	u64 old[IOMMU_USER_PINS] __uninitialized;
-	const struct mm_struct *mm = tbl->it_mm_pinned;
 	struct iommu_user_pos pos = { .tbl = tbl };
+	const unsigned int ends = tbl->it_ends;
 	unsigned long i, pinned, nr = 0;
 	int ret = 0;
 
@@ -560,7 +594,7 @@ static int iommu_user_map_pinned(struct iommu_table *tbl, unsigned long entry,
 	pinned = iommu_user_pin(tbl, ua, pages, perm, page);
 	mutex_lock(lock);
 
-	if (tbl->it_mm_pinned != mm)
+	if (tbl->it_ends != ends)
 		ret = -ENXIO;
 	for (i = 0; !ret && i < pinned; ++i) {
 		if (!pos.left)
@@ -583,8 +617,10 @@ static int iommu_user_map_pinned(struct iommu_table *tbl, unsigned long entry,
 	return ret ?: pinned < pages ? -EFAULT : 0;
 }
 
-static void iommu_user_unmap_pinned(struct iommu_table *tbl,
-				    unsigned long entry, unsigned long pages)
+/* Returns how many entries, as iommu_user_unmap_piece() */
+static unsigned long iommu_user_unmap_pinned(struct iommu_table *tbl,
+					     unsigned long entry,
+					     unsigned long pages)
 {
 	struct iommu_user_pos pos = { .tbl = tbl };
 	unsigned long at = entry, end = entry + pages, first = entry, nr = 0;
@@ -592,11 +628,8 @@ static void iommu_user_unmap_pinned(struct iommu_table *tbl,
 	int ret;
 
 	while (at < end) {
-		if (!pos.left && !iommu_user_seek(&pos, at)) {
-			at += pos.left;
-			pos.left = 0;
+		if (!iommu_user_find(&pos, &at))
 			continue;
-		}
 		if (READ_ONCE(*pos.user)) {
 			old[nr] = iommu_user_swap_pinned(&pos, 0, 0, &ret);
 			nr += !!(old[nr] & IOMMU_USER_PERM);
@@ -616,32 +649,43 @@ static void iommu_user_unmap_pinned(struct iommu_table *tbl,
 				IOMMU_USER_VIRT);
 		iommu_user_unpin(old, nr);
 	}
+	return at - entry;
+}
+
+/* Unmap the first of some entries, with those that do not exist; returns how many */
+static unsigned long iommu_user_clear_piece(struct iommu_table *tbl,
+					    unsigned long entry,
+					    unsigned long pages)
+{
+	unsigned long n = min(pages, IOMMU_USER_PIECE);
+
+	if (tbl->it_mm_pinned)
+		n = iommu_user_unmap_pinned(tbl, entry, n);
+	else
+		n = iommu_user_unmap_piece(tbl, entry, n);
+	return min(n, pages);
 }
 
 static void iommu_user_clear(struct iommu_table *tbl, unsigned long entry,
 			     unsigned long pages)
 {
 	while (pages) {
-		unsigned long n = min(pages, IOMMU_USER_PIECE);
+		unsigned long n = iommu_user_clear_piece(tbl, entry, pages);
 
-		if (tbl->it_mm_pinned)
-			iommu_user_unmap_pinned(tbl, entry, n);
-		else
-			n = iommu_user_unmap_piece(tbl, entry, n);
 		entry += n;
 		pages -= n;
 		cond_resched();
 	}
 }
 
-/* Between two pieces: false when the table was closed meanwhile */
-static bool iommu_user_yield(struct iommu_table *tbl, const struct mm_struct *mm,
+/* Between two pieces: false when what is under way is to end */
+static bool iommu_user_yield(const struct iommu_table *tbl, unsigned int ends,
 			     struct mutex *lock)
 {
 	mutex_unlock(lock);
 	cond_resched();
 	mutex_lock(lock);
-	return iommu_user_owner(tbl) == mm;
+	return tbl->it_ends == ends;
 }
 
 /**
@@ -665,17 +709,17 @@ static bool iommu_user_yield(struct iommu_table *tbl, const struct mm_struct *mm
  * a registered table meanwhile.
  * Return: 0; -EINVAL memory that is not registered, or in pages smaller than the
  * table's; -EFAULT, -EPERM the same for a pinned table; -ENXIO the table is not
- * open, or was closed meanwhile; -ENOMEM; -EIO the hypervisor refused; -EINTR the
- * process is being killed.
+ * open, or iommu_user_end_ioctls() was called meanwhile; -ENOMEM; -EIO the
+ * hypervisor refused; -EINTR the process is being killed.
  */
 long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 		    unsigned long pages, unsigned long ua,
 		    enum dma_data_direction dir, struct mutex *lock)
 {
-	const struct mm_struct *mm = iommu_user_owner(tbl);
+	long ret = iommu_user_is_open(tbl) ? 0 : -ENXIO;
 	u64 perm = iommu_direction_to_tce_perm(dir);
+	const unsigned int ends = tbl->it_ends;
 	unsigned long done = 0;
-	long ret = mm ? 0 : -ENXIO;
 
 	while (!ret && done < pages) {
 		unsigned long n = min(pages - done, IOMMU_USER_PIECE);
@@ -691,12 +735,12 @@ long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 			break;
 		if (fatal_signal_pending(current))
 			ret = -EINTR;
-		else if (!iommu_user_yield(tbl, mm, lock))
+		else if (!iommu_user_yield(tbl, ends, lock))
 			ret = -ENXIO;
 	}
 
-	/* Whoever closed the table has cleared it */
-	if (done && ret && iommu_user_owner(tbl) == mm)
+	/* Whoever has ended this clears the table */
+	if (done && ret && tbl->it_ends == ends)
 		iommu_user_clear(tbl, entry, done);
 	return ret;
 }
@@ -714,20 +758,33 @@ EXPORT_SYMBOL_GPL(iommu_user_map);
 void iommu_user_unmap(struct iommu_table *tbl, unsigned long entry,
 		      unsigned long pages, struct mutex *lock)
 {
-	const struct mm_struct *mm = iommu_user_owner(tbl);
+	const unsigned int ends = tbl->it_ends;
 
 	/* A group that has left its container took the window with it */
-	while (mm && pages) {
-		unsigned long n = min(pages, IOMMU_USER_PIECE);
+	while (pages && iommu_user_is_open(tbl)) {
+		unsigned long n = iommu_user_clear_piece(tbl, entry, pages);
 
-		iommu_user_clear(tbl, entry, n);
 		entry += n;
 		pages -= n;
-		if (pages && !iommu_user_yield(tbl, mm, lock))
+		if (pages && !iommu_user_yield(tbl, ends, lock))
 			break;
 	}
 }
 EXPORT_SYMBOL_GPL(iommu_user_unmap);
+
+/**
+ * iommu_user_end_ioctls() - let nobody go on who is mapping or unmapping
+ * @tbl: table
+ *
+ * For whoever has let nobody begin any more, and clears the table now.
+ *
+ * Context: any; the caller holds the lock that iommu_user_map() lets go of.
+ */
+void iommu_user_end_ioctls(struct iommu_table *tbl)
+{
+	tbl->it_ends++;
+}
+EXPORT_SYMBOL_GPL(iommu_user_end_ioctls);
 
 /**
  * iommu_user_synchronize() - wait for the hypercalls that use a table
@@ -763,6 +820,7 @@ void iommu_user_close(struct iommu_table *tbl)
 	if (!iommu_user_is_open(tbl))
 		return;
 
+	iommu_user_end_ioctls(tbl);
 	WRITE_ONCE(tbl->it_mm, NULL);
 	/* Hypercalls that saw it_mm set are over after this */
 	if (registered)

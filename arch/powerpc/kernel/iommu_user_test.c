@@ -20,6 +20,7 @@
 #define UT_ENTRIES	2048UL
 #define UT_OFFSET	0x300UL		/* the window's first entry */
 #define UT_LEVEL	8UL		/* entries of a level, where there are levels */
+#define UT_DEEP		9		/* indirect levels of a huge window */
 #define UT_NEVER	(~0UL)
 #define UT_KILLS	32
 #define UT_RACERS	3
@@ -602,6 +603,57 @@ static void ut_levels(struct kunit *test)
 	ut_unregister(test, mem);
 }
 
+/* The levels that lead to one entry of a huge window, one after the other */
+static int ut_populate_deep(struct iommu_table *tbl, unsigned long entry)
+{
+	struct ut_table *t = ut_of(tbl);
+	unsigned long idx = entry - tbl->it_offset, at = 0, below;
+	__be64 *hw = t->top[0], *user = t->top[1];
+
+	for (below = UT_DEEP; below; --below) {
+		unsigned long i = (idx >> below * ilog2(UT_LEVEL)) % UT_LEVEL;
+
+		hw[i] = cpu_to_be64(__pa(&t->hw[at]) | IOMMU_USER_PERM);
+		user[i] = cpu_to_be64(__pa(&t->user[at]) | IOMMU_USER_PERM);
+		hw = &t->hw[at];
+		user = (__force __be64 *)&t->user[at];
+		at += UT_LEVEL;
+	}
+	return 0;
+}
+
+/* A window that is large and nearly empty costs what is in it, not what could be */
+static void ut_huge_window(struct kunit *test)
+{
+	const unsigned long leaf = (UT_DEEP - 1) * UT_LEVEL, i = 0x12345678;
+	unsigned long ua = ut_memory(test, 2);
+	struct mm_iommu_table_group_mem_t *mem = ut_register(test, ua, 2);
+	struct ut_table *t = ut_create_levels(test, PAGE_SHIFT);
+	unsigned int seq = t->tbl.it_reader.seq;
+
+	t->ops.populate = ut_populate_deep;
+	t->tbl.it_indirect_levels = UT_DEEP;
+	t->tbl.it_size = 1UL << (UT_DEEP + 1) * ilog2(UT_LEVEL);
+
+	ut_unmap(t, 0, t->tbl.it_size);
+	KUNIT_EXPECT_EQ(test, ut_map(t, i, 2, ua, DMA_BIDIRECTIONAL), 0);
+	KUNIT_EXPECT_TRUE(test, t->user[leaf + i % UT_LEVEL]);
+	ut_unmap(t, i + 1, t->tbl.it_size - i - 1);
+	KUNIT_EXPECT_EQ(test, ut_count(mem), 1);
+	ut_unmap(t, 0, t->tbl.it_size);
+	KUNIT_EXPECT_EQ(test, ut_count(mem), 0);
+	ut_expect_clear(test, t, leaf, UT_LEVEL);
+
+	KUNIT_EXPECT_EQ(test, ut_map(t, i, 2, ua, DMA_BIDIRECTIONAL), 0);
+	iommu_user_close(&t->tbl);
+	ut_expect_clear(test, t, leaf, UT_LEVEL);
+
+	/* Two counts of @seq a section, which skips one absent level or more */
+	KUNIT_EXPECT_LT(test, (t->tbl.it_reader.seq - seq) / 2,
+			4 * (UT_DEEP + 1) * UT_LEVEL);
+	ut_unregister(test, mem);
+}
+
 static void ut_no_memory_for_level(struct kunit *test)
 {
 	unsigned long ua = ut_memory(test, 20);
@@ -1062,6 +1114,7 @@ static struct kunit_case ut_cases[] = {
 	KUNIT_CASE(ut_not_registered),
 	KUNIT_CASE(ut_region_dropped),
 	KUNIT_CASE(ut_levels),
+	KUNIT_CASE(ut_huge_window),
 	KUNIT_CASE(ut_no_memory_for_level),
 	KUNIT_CASE(ut_hypervisor),
 	KUNIT_CASE(ut_lists),

@@ -571,6 +571,7 @@ struct iommu_table {
 	struct iommu_table_ops *it_ops;
 	struct mm_struct *it_mm;
 	struct mm_struct *it_mm_pinned;
+	unsigned int it_ends;
 	struct mm_iommu_reader it_reader;
 	long refs;
 	unsigned int nr;	/* in world.table[] */

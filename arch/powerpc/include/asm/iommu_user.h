@@ -169,6 +169,7 @@ long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 		    enum dma_data_direction dir, struct mutex *lock);
 void iommu_user_unmap(struct iommu_table *tbl, unsigned long entry,
 		      unsigned long pages, struct mutex *lock);
+void iommu_user_end_ioctls(struct iommu_table *tbl);
 struct iommu_table *iommu_user_table_get(struct iommu_group *grp,
 					 struct mm_struct *mm,
 					 unsigned int page_shift,

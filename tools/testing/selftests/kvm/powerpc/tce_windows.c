@@ -308,12 +308,40 @@ static void removed_but_bound(struct env *env)
 	expect(env, released(env));
 }
 
+/* What could be in a window costs nobody time, what is there does */
+static void huge_and_nearly_empty(struct env *env)
+{
+	const unsigned long size = 1UL << 50;
+	__u8 *mem = new_memory(1 << 20);
+	unsigned int levels, made = 0;
+	__u64 start;
+
+	open_without_window(env);
+	vfio_register(&env->dev, mem, 1 << 20);
+	for (levels = 2; levels <= 5; levels++) {
+		if (vfio_add_window(&env->dev, SHIFT, size, levels, &start))
+			continue;
+		made++;
+		expect(env, vfio_unmap(&env->dev, start, size) == 0);
+		expect(env, vfio_map(&env->dev, start + size / 3 * 2 / PAGE * PAGE,
+				     mem, 1 << 20) == 0);
+		expect(env, vfio_unregister(&env->dev, mem, 1 << 20) == -EBUSY);
+		expect(env, vfio_unmap(&env->dev, start, size) == 0);
+		expect(env, vfio_unregister(&env->dev, mem, 1 << 20) == 0);
+		vfio_register(&env->dev, mem, 1 << 20);
+		expect(env, vfio_remove_window(&env->dev, start) == 0);
+	}
+	if (!made)
+		case_skip("no window of 2^50 bytes");
+}
+
 static const struct test_case cases[] = {
 	CASE(too_large_for_memory),
 	CASE(too_large_beside_a_window),
 	CASE(in_the_other_order),
 	CASE(thousands_of_refusals),
 	CASE(windows_that_come_and_go),
+	CASE(huge_and_nearly_empty),
 	CASE(removed_but_bound),
 };
 
