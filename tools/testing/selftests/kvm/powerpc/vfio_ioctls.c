@@ -753,6 +753,55 @@ static void group_leaves_during_ioctls(struct env *env)
 	expect(env, locked_kib() == locked);
 }
 
+/* Two threads register the same memory at a time: one of them has done so */
+struct twice {
+	struct env *env;
+	pthread_barrier_t meet;
+	int ret;
+};
+
+static void *register_when_met(void *arg)
+{
+	struct twice *twice = arg;
+
+	for (;;) {
+		pthread_barrier_wait(&twice->meet);
+		if (atomic_load(&twice->env->stop))
+			return NULL;
+		twice->ret = vfio_try_register(&twice->env->dev, twice->env->vm.mem,
+					       1 << 18);
+		pthread_barrier_wait(&twice->meet);
+	}
+}
+
+static void same_memory_from_two_threads(struct env *env)
+{
+	struct twice twice = { .env = env };
+	pthread_t thread;
+	unsigned int i, spins;
+	int ret;
+
+	env->vm.mem = new_memory(1 << 20);
+	vfio_open_group(&env->dev);
+	vfio_register(&env->dev, env->vm.mem + (1 << 19), 1 << 18);
+	pthread_barrier_init(&twice.meet, NULL, 2);
+	pthread_create(&thread, NULL, register_when_met, &twice);
+	for (i = 0; i < 2000 && !env->failed; i++) {
+		pthread_barrier_wait(&twice.meet);
+		for (spins = i % 3000; spins; spins--)
+			atomic_load(&env->stop);
+		ret = vfio_try_register(&env->dev, env->vm.mem, 1 << 18);
+		pthread_barrier_wait(&twice.meet);
+		expect(env, ret ? ret == -EBUSY && !twice.ret : twice.ret == -EBUSY);
+		if (env->failed)
+			ktap_say("  round %u: %d and %d", i, ret, twice.ret);
+		expect(env, vfio_unregister(&env->dev, env->vm.mem, 1 << 18) == 0);
+	}
+	atomic_store(&env->stop, true);
+	pthread_barrier_wait(&twice.meet);
+	pthread_join(thread, NULL);
+}
+
 static const struct test_case cases[] = {
 	CASE(sizes_and_flags),
 	CASE(info),
@@ -767,6 +816,7 @@ static const struct test_case cases[] = {
 	CASE(limit_of_locked_memory),
 	CASE(container_of_version_1),
 	CASE(any_two_threads),
+	CASE(same_memory_from_two_threads),
 	CASE(any_two_threads_of_version_1),
 	CASE(group_leaves_during_ioctls),
 };

@@ -533,13 +533,18 @@ static void end_call(struct call *call, struct absent *absent)
 }
 
 /* A VMM without a VM */
-static void open_vmm(struct env *env)
+static void begin_vmm(struct env *env)
 {
 	find_device(env);
 	if (!env->vm.mem) {
 		env->vm.size = 16 << 20;
 		env->vm.mem = new_memory(env->vm.size);
 	}
+}
+
+static void open_vmm(struct env *env)
+{
+	begin_vmm(env);
 	open_again(env);
 }
 
@@ -646,6 +651,36 @@ static void argument_of_a_group_is_absent(struct env *env)
 	}
 }
 
+static void start_register(struct env *env, const struct absent *absent,
+			   struct call *call, union argument *arg)
+{
+	argue(env, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, arg);
+	arg->memory.vaddr = (uintptr_t)absent->page;
+	arg->memory.size = absent->size;
+	start_call(call, env->dev.container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY,
+		   arg);
+	ktap_need(wanted(absent, PATIENCE * 1000) != FOR_NOTHING,
+		  "REGISTER_MEMORY wanting memory");
+}
+
+/* The same for a container that pins memory when it is mapped, and is enabled */
+static void start_map(struct env *env, const struct absent *absent,
+		      struct call *call, union argument *arg)
+{
+	argue(env, VFIO_IOMMU_MAP_DMA, arg);
+	arg->map.vaddr = (uintptr_t)absent->page;
+	start_call(call, env->dev.container, VFIO_IOMMU_MAP_DMA, arg);
+	ktap_need(wanted(absent, PATIENCE * 1000) != FOR_NOTHING,
+		  "MAP_DMA wanting memory");
+}
+
+static void open_v1(struct env *env)
+{
+	begin_vmm(env);
+	vfio_open_group_v1(&env->dev);
+	ktap_need(!ioctl(env->dev.container, VFIO_IOMMU_ENABLE), "VFIO_IOMMU_ENABLE");
+}
+
 /* Memory that is pinned for the device, and does not come; nor does anything stay */
 static void memory_is_absent(struct env *env)
 {
@@ -656,13 +691,7 @@ static void memory_is_absent(struct env *env)
 
 	open_vmm(env);
 	make_absent(&absent);
-	argue(env, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &arg);
-	arg.memory.vaddr = (uintptr_t)absent.page;
-	arg.memory.size = absent.size;
-	start_call(&call, env->dev.container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY,
-		   &arg);
-	ktap_need(wanted(&absent, PATIENCE * 1000) != FOR_NOTHING,
-		  "REGISTER_MEMORY wanting memory");
+	start_register(env, &absent, &call, &arg);
 	/* Not the rest of this process either */
 	expect(env, vfio_unregister(&env->dev, env->vm.mem, env->vm.size) == 0);
 	administrate_during(env, &call);
@@ -671,15 +700,9 @@ static void memory_is_absent(struct env *env)
 	close_vmm(env);
 	expect(env, locked_kib() == locked);
 
-	find_device(env);
-	vfio_open_group_v1(&env->dev);
-	ktap_need(!ioctl(env->dev.container, VFIO_IOMMU_ENABLE), "VFIO_IOMMU_ENABLE");
+	open_v1(env);
 	make_absent(&absent);
-	argue(env, VFIO_IOMMU_MAP_DMA, &arg);
-	arg.map.vaddr = (uintptr_t)absent.page;
-	start_call(&call, env->dev.container, VFIO_IOMMU_MAP_DMA, &arg);
-	ktap_need(wanted(&absent, PATIENCE * 1000) != FOR_NOTHING,
-		  "MAP_DMA wanting memory");
+	start_map(env, &absent, &call, &arg);
 	administrate_during(env, &call);
 	give(&absent, "", 1);
 	end_call(&call, &absent);
@@ -687,6 +710,59 @@ static void memory_is_absent(struct env *env)
 	expect(env, call.ret == -ENXIO);
 	close_vmm(env);
 	expect(env, locked_kib() == locked);
+}
+
+/* Memory comes when the container is not charged for it any more, or anew */
+static void disabled_while_memory_is_absent(struct env *env)
+{
+	struct absent absent;
+	union argument arg;
+	struct call call;
+	bool enable;
+
+	for (enable = false; !env->failed; enable = true) {
+		open_v1(env);
+		make_absent(&absent);
+		start_map(env, &absent, &call, &arg);
+		expect(env, !ioctl(env->dev.container, VFIO_IOMMU_DISABLE));
+		expect(env, !enable || !ioctl(env->dev.container, VFIO_IOMMU_ENABLE));
+		give(&absent, "", 1);
+		end_call(&call, &absent);
+		expect(env, call.ret == -ENXIO);
+
+		/* It does not stand in the way of what follows */
+		expect(env, enable || !ioctl(env->dev.container, VFIO_IOMMU_ENABLE));
+		expect(env, vfio_map(&env->dev, 0, env->vm.mem, PAGE) == 0);
+		expect(env, vfio_unmap(&env->dev, 0, PAGE) == 0);
+		close_vmm(env);
+		if (enable)
+			break;
+	}
+}
+
+/* Two threads that register the same memory meet while it is pinned: one has done it */
+static void registered_twice_while_absent(struct env *env)
+{
+	union argument args[2];
+	struct call calls[2];
+	struct absent absent;
+	unsigned int won;
+
+	open_vmm(env);
+	make_absent(&absent);
+	start_register(env, &absent, &calls[0], &args[0]);
+	start_register(env, &absent, &calls[1], &args[1]);
+	give(&absent, "", 1);
+	pthread_join(calls[0].thread, NULL);
+	pthread_join(calls[1].thread, NULL);
+	ktap_say("  %ld and %ld", calls[0].ret, calls[1].ret);
+	won = calls[0].ret ? 1 : 0;
+	expect(env, calls[won].ret == 0 && calls[!won].ret == -EBUSY);
+	expect(env, vfio_unregister(&env->dev, absent.page, absent.size) == 0);
+	expect(env, vfio_unregister(&env->dev, absent.page, absent.size) == -ENOENT);
+	close(absent.fd);
+	munmap(absent.page, absent.size);
+	close_vmm(env);
 }
 
 /* The group leaves by its owner's will; and the container begins anew meanwhile */
@@ -823,6 +899,8 @@ static const struct test_case cases[] = {
 	CASE(argument_of_a_group_is_absent),
 	CASE(argument_of_a_container_is_absent),
 	CASE(memory_is_absent),
+	CASE(disabled_while_memory_is_absent),
+	CASE(registered_twice_while_absent),
 	CASE(container_begins_anew_during_a_call),
 	CASE(answer_is_absent),
 	CASE(memory_of_two_containers),
