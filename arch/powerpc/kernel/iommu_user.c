@@ -14,6 +14,7 @@
  *    these; the page is found through the hardware word.
  */
 
+#include <linux/delay.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -23,6 +24,9 @@
 
 /* Pages that a piece of a pinned table's map or unmap lets go of */
 #define IOMMU_USER_PINS		64UL
+
+/* How often a busy hypervisor is waited for, a millisecond or two, by who has to clear */
+#define IOMMU_USER_WAITS	500U
 
 /* Replace a hardware word that a hypervisor keeps, of a pinned table */
 static int iommu_user_exchange(struct iommu_table *tbl, unsigned long entry,
@@ -84,6 +88,21 @@ static bool iommu_user_alloc_lists(void)
 	return done;
 }
 
+/* Entries are locked: no time to wait, but for a hypervisor that soon is no longer busy */
+static int iommu_user_ask_list(const struct iommu_user_pos *pos,
+			       const __be64 *tces, unsigned long n)
+{
+	unsigned int us;
+	int ret;
+
+	for (us = 0; ; ++us) {
+		ret = pos->tbl->it_ops->put_list(pos->tbl, pos->entry, tces, n);
+		if (ret != -EAGAIN || us == IOMMU_USER_BUSY_US)
+			return ret;
+		udelay(1);
+	}
+}
+
 /* Have an entry lead to the new page, or else nowhere: the hypervisor refused lists */
 static int iommu_user_put_again(struct iommu_user_batch *batch,
 				const struct iommu_user_pos *pos,
@@ -113,30 +132,34 @@ static int iommu_user_put_again(struct iommu_user_batch *batch,
 }
 
 /*
- * The hypervisor refused some of a list, and nobody knows which.  So it is asked to
- * clear all, and if it refuses that, too, for one entry after the other.  On return
- * list->user[] says what they lead to.
+ * The hypervisor refused some of a list, with @error, and nobody knows which.  So it is
+ * asked to clear all, and if it refuses that, too, for one entry after the other.  On
+ * return list->user[] says what they lead to.
  */
 static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
 			     const struct iommu_user_pos *pos,
-			     struct iommu_user_list *list, unsigned long n)
+			     struct iommu_user_list *list, unsigned long n,
+			     int error)
 {
-	const struct iommu_table_ops *ops = pos->tbl->it_ops;
 	unsigned long i;
 	int ret = 0;
 
-	if (map && !ops->put_list(pos->tbl, pos->entry, NULL, n)) {
+	if (map && !iommu_user_ask_list(pos, NULL, n)) {
 		memset(list->user, 0, n * sizeof(list->user[0]));
-		return -EIO;
+		return error;
 	}
 
 	for (i = 0; i < n; ++i) {
 		if (map) {
 			ret |= iommu_user_put_again(batch, pos, list, i);
-		} else if (ops->put(pos->tbl, pos->entry + i, 0)) {
-			list->user[i] = READ_ONCE(pos->user[i]) & ~IOMMU_USER_LOCK;
-			ret = -EIO;
+			continue;
 		}
+		error = pos->tbl->it_ops->put(pos->tbl, pos->entry + i, 0);
+		if (!error)
+			continue;
+		list->user[i] = READ_ONCE(pos->user[i]) & ~IOMMU_USER_LOCK;
+		if (ret != -EIO)
+			ret = error;
 	}
 	return ret;
 }
@@ -157,8 +180,8 @@ static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
  * 2 times for each entry.
  *
  * Context: preemption off.
- * Return: 0; -EIO when the hypervisor refused: entries that were to lead somewhere
- * lead nowhere, and others stay, as far as it allows.
+ * Return: 0; -EIO when the hypervisor refused, -EAGAIN when it is busy: entries that
+ * were to lead somewhere lead nowhere, and others stay, as far as it allows.
  */
 int iommu_user_put_list(struct iommu_user_batch *batch,
 			struct iommu_user_ref *ref,
@@ -166,13 +189,13 @@ int iommu_user_put_list(struct iommu_user_batch *batch,
 			struct iommu_user_list *list, unsigned long n)
 {
 	unsigned long i;
-	int ret = 0;
+	int ret;
 
 	if (!ref)
 		memset(list->user, 0, n * sizeof(list->user[0]));
-	if (pos->tbl->it_ops->put_list(pos->tbl, pos->entry,
-				       ref ? list->tce : NULL, n))
-		ret = iommu_user_settle(batch, ref, pos, list, n);
+	ret = iommu_user_ask_list(pos, ref ? list->tce : NULL, n);
+	if (ret)
+		ret = iommu_user_settle(batch, ref, pos, list, n, ret);
 
 	for (i = 0; i < n; ++i) {
 		const u64 old = READ_ONCE(pos->user[i]) & ~IOMMU_USER_LOCK;
@@ -339,7 +362,7 @@ static int iommu_user_map_list(struct iommu_user_batch *batch,
 
 /*
  * Map a piece of a registered table, as far as the regions in it fit into a
- * batch; *@done counts entries, on failure too.
+ * batch; *@done counts entries, on failure too.  -EAGAIN when the hypervisor is busy.
  */
 static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 				unsigned long pages, unsigned long ua,
@@ -347,7 +370,7 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 {
 	struct iommu_user_pos pos = { .tbl = tbl };
 	struct iommu_user_batch batch __uninitialized;
-	unsigned long i = 0, n;
+	unsigned long i = 0, n = 0;
 	u32 hint = 0;
 	int ret = 0;
 
@@ -374,52 +397,55 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 	iommu_user_put(&batch);
 	mm_iommu_leave(&tbl->it_reader);
 
-	*done += i;
+	/* What it was too busy for leads nowhere, and is not done */
+	*done += ret == -EAGAIN ? i - n : i;
 	return ret;
 }
 
-static void iommu_user_unmap_one(struct iommu_user_batch *batch,
-				 struct iommu_user_pos *pos)
+/* -EAGAIN when the hypervisor is busy; what it refuses is counted on */
+static int iommu_user_unmap_one(struct iommu_user_batch *batch,
+				struct iommu_user_pos *pos)
 {
 	u64 old;
 	int ret;
 
 	/* Whoever cleared it has stored the hardware word, and the kill orders it */
 	if (!READ_ONCE(*pos->user))
-		return;
+		return 0;
 
 	preempt_disable();
 	iommu_user_lock(pos->user, &old, true);
 	ret = iommu_user_set(batch, pos, 0, old, IOMMU_USER_VIRT);
 	iommu_user_unlock(pos->user, ret ? old : 0);
 	preempt_enable();
+	return ret;
 }
 
 /*
- * Unmap the entries from @pos on that lead to the region met last, by one list; returns
- * how many.
+ * Unmap the entries from @pos on that lead to the region met last, by one list; *@n
+ * counts them.  Returns as iommu_user_unmap_one().
  */
-static unsigned long iommu_user_unmap_list(struct iommu_user_batch *batch,
-					   const struct iommu_user_pos *pos,
-					   unsigned long pages)
+static int iommu_user_unmap_list(struct iommu_user_batch *batch,
+				 const struct iommu_user_pos *pos,
+				 unsigned long pages, unsigned long *n)
 {
 	struct iommu_user_list *list;
-	unsigned long i = 0, n;
+	int ret;
 
+	*n = 0;
 	if (pos->hw || !READ_ONCE(*pos->user))
 		return 0;
 
-	n = min(pages, pos->left);
+	pages = min(pages, pos->left);
 	preempt_disable();
 	list = iommu_user_list(pos->tbl);
-	while (list && i < n && READ_ONCE(pos->user[i]) &&
-	       iommu_user_join(batch, pos->user + i))
-		++i;
-	/* What the hypervisor keeps is counted on */
-	iommu_user_end_list(batch, NULL, pos, list, i);
+	while (list && *n < pages && READ_ONCE(pos->user[*n]) &&
+	       iommu_user_join(batch, pos->user + *n))
+		++*n;
+	ret = iommu_user_end_list(batch, NULL, pos, list, *n);
 	preempt_enable();
 
-	return i;
+	return ret;
 }
 
 /*
@@ -460,18 +486,20 @@ static bool iommu_user_find(struct iommu_user_pos *pos, unsigned long *at)
 
 /*
  * Unmap a piece of a registered table likewise; returns how many entries, which is more
- * than @pages when those at its end do not exist, nor do others after them.
+ * than @pages when those at its end do not exist, nor do others after them.  Ends with
+ * *@busy where the hypervisor is; without @busy what it is too busy for is left.
  */
 static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 					    unsigned long entry,
-					    unsigned long pages)
+					    unsigned long pages, bool *busy)
 {
 	struct iommu_user_pos pos = { .tbl = tbl };
 	unsigned long end = entry + pages, at = entry;
 	struct iommu_user_batch batch __uninitialized;
-	unsigned long n;
+	unsigned long n = 0;
 	bool there = false;
 	u32 hint = 0;
+	int ret;
 
 	mm_iommu_enter(&tbl->it_reader);
 	iommu_user_begin(&batch, tbl->it_reader.iommu, &hint);
@@ -479,19 +507,27 @@ static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 		if (!iommu_user_find(&pos, &at))
 			continue;
 		there = true;
-		n = iommu_user_unmap_list(&batch, &pos, end - at);
+		ret = iommu_user_unmap_list(&batch, &pos, end - at, &n);
 		if (!n) {
-			iommu_user_unmap_one(&batch, &pos);
+			ret = iommu_user_unmap_one(&batch, &pos);
 			n = 1;
 		}
 		iommu_user_move(&pos, n);
 		at += n;
+		if (busy && ret == -EAGAIN) {
+			*busy = true;
+			break;
+		}
 	}
 	/* Other CPUs' invalidations of these entries may be still to come */
 	if (there)
 		iommu_user_kill(tbl, entry, min(at, end) - entry, IOMMU_USER_VIRT);
 	iommu_user_put(&batch);
 	mm_iommu_leave(&tbl->it_reader);
+
+	/* Those of the last list have to be looked at again */
+	if (busy && *busy)
+		at -= n;
 
 	return at - entry;
 }
@@ -652,38 +688,55 @@ static unsigned long iommu_user_unmap_pinned(struct iommu_table *tbl,
 	return at - entry;
 }
 
-/* Unmap the first of some entries, with those that do not exist; returns how many */
+/*
+ * Unmap the first of some entries, with those that do not exist; returns how many.
+ * @busy as for iommu_user_unmap_piece(), but false at first.
+ */
 static unsigned long iommu_user_clear_piece(struct iommu_table *tbl,
 					    unsigned long entry,
-					    unsigned long pages)
+					    unsigned long pages, bool *busy)
 {
 	unsigned long n = min(pages, IOMMU_USER_PIECE);
 
 	if (tbl->it_mm_pinned)
 		n = iommu_user_unmap_pinned(tbl, entry, n);
 	else
-		n = iommu_user_unmap_piece(tbl, entry, n);
+		n = iommu_user_unmap_piece(tbl, entry, n, busy);
 	return min(n, pages);
+}
+
+/* Between two pieces; a hypervisor that is busy is given a moment */
+static void iommu_user_pause(bool busy)
+{
+	if (busy)
+		usleep_range(1000, 2000);
+	else
+		cond_resched();
 }
 
 static void iommu_user_clear(struct iommu_table *tbl, unsigned long entry,
 			     unsigned long pages)
 {
+	unsigned int waits = IOMMU_USER_WAITS;
+
 	while (pages) {
-		unsigned long n = iommu_user_clear_piece(tbl, entry, pages);
+		bool busy = false;
+		unsigned long n = iommu_user_clear_piece(tbl, entry, pages,
+							 waits ? &busy : NULL);
 
 		entry += n;
 		pages -= n;
-		cond_resched();
+		waits -= busy;
+		iommu_user_pause(busy);
 	}
 }
 
 /* Between two pieces: false when what is under way is to end */
 static bool iommu_user_yield(const struct iommu_table *tbl, unsigned int ends,
-			     struct mutex *lock)
+			     struct mutex *lock, bool busy)
 {
 	mutex_unlock(lock);
-	cond_resched();
+	iommu_user_pause(busy);
 	mutex_lock(lock);
 	return tbl->it_ends == ends;
 }
@@ -724,6 +777,7 @@ long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 	while (!ret && done < pages) {
 		unsigned long n = min(pages - done, IOMMU_USER_PIECE);
 		unsigned long from = ua + (done << tbl->it_page_shift);
+		bool busy;
 
 		if (tbl->it_mm_pinned)
 			ret = iommu_user_map_pinned(tbl, entry + done, n, from,
@@ -731,11 +785,13 @@ long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 		else
 			ret = iommu_user_map_piece(tbl, entry + done, n, from,
 						   perm, &done);
-		if (ret || done == pages)
+		busy = ret == -EAGAIN;
+		if ((ret && !busy) || done == pages)
 			break;
+		ret = 0;
 		if (fatal_signal_pending(current))
 			ret = -EINTR;
-		else if (!iommu_user_yield(tbl, ends, lock))
+		else if (!iommu_user_yield(tbl, ends, lock, busy))
 			ret = -ENXIO;
 	}
 
@@ -762,11 +818,15 @@ void iommu_user_unmap(struct iommu_table *tbl, unsigned long entry,
 
 	/* A group that has left its container took the window with it */
 	while (pages && iommu_user_is_open(tbl)) {
-		unsigned long n = iommu_user_clear_piece(tbl, entry, pages);
+		bool busy = false;
+		unsigned long n = iommu_user_clear_piece(tbl, entry, pages, &busy);
 
 		entry += n;
 		pages -= n;
-		if (pages && !iommu_user_yield(tbl, ends, lock))
+		/* When the process ends, its container clears what is left */
+		if (busy && fatal_signal_pending(current))
+			break;
+		if (pages && !iommu_user_yield(tbl, ends, lock, busy))
 			break;
 	}
 }

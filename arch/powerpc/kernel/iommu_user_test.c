@@ -85,7 +85,7 @@ static int ut_xchg_no_kill(struct iommu_table *tbl, long entry,
 	u64 old = be64_to_cpu(*word);
 
 	if (entry == t->refuse)
-		return -EBUSY;
+		return -EIO;
 
 	*word = cpu_to_be64(*hpa | iommu_direction_to_tce_perm(*dir));
 	*hpa = old & ~(u64)IOMMU_USER_PERM;
@@ -98,7 +98,7 @@ static int ut_put(struct iommu_table *tbl, unsigned long entry, u64 tce)
 	struct ut_table *t = ut_of(tbl);
 
 	if (entry == t->refuse)
-		return -EBUSY;
+		return -EIO;
 
 	t->hw[entry - tbl->it_offset] = cpu_to_be64(tce);
 	return 0;
@@ -115,7 +115,7 @@ static int ut_put_list(struct iommu_table *tbl, unsigned long entry,
 	for (i = 0; i < n; ++i) {
 		if (entry + i == t->refuse) {
 			t->refuse = UT_NEVER;
-			return -EBUSY;
+			return -EIO;
 		}
 		t->hw[entry + i - tbl->it_offset] = tces ? tces[i] : 0;
 	}

@@ -622,6 +622,17 @@ static __always_inline void kvmppc_tce_set_shadow(struct kvmppc_tce_run *run,
 		WRITE_ONCE(*shadow, tce);
 }
 
+/* What a hypervisor below did not do, for @error: it refused, or is busy */
+static __always_inline long kvmppc_tce_refused(struct kvmppc_tce_run *run,
+					       int error)
+{
+	if (error != -EAGAIN)
+		return H_HARDWARE;
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+		return H_BUSY;
+	return kvmppc_tce_hard(&run->stat->tce_hard_busy);
+}
+
 /* An entry that is one entry of one table */
 static __always_inline long
 kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
@@ -631,6 +642,7 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	struct iommu_user_pos *pos = &run->pos[0];
 	u64 old, new = 0, user = 0;
 	long ret = H_SUCCESS;
+	int error;
 
 	if (unlikely(!pos->left))
 		iommu_user_seek(pos, kvmppc_tce_entry(run->stt, pos->tbl,
@@ -659,9 +671,10 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 				      KVMPPC_TCE_MODE == IOMMU_USER_VIRT)))
 		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
 
-	if (unlikely(iommu_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE))) {
+	error = iommu_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE);
+	if (unlikely(error)) {
 		user = old;
-		ret = H_HARDWARE;
+		ret = kvmppc_tce_refused(run, error);
 	} else {
 		if (perm)
 			ref->credit--;
@@ -785,15 +798,18 @@ kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
 	return true;
 }
 
-/* Change @n parts, which are locked; all of them are tried if it is to clear */
-static __always_inline bool
+/*
+ * Change @n parts, which are locked; all of them are tried if it is to clear.  Returns
+ * the last error.
+ */
+static __always_inline int
 kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 		     unsigned long n, u64 perm, unsigned long ua,
 		     struct iommu_user_ref *ref)
 {
-	bool done = true;
+	int error = 0, ret;
 
-	for (; n && (done || !perm); --n, kvmppc_tce_next_part(run, &part)) {
+	for (; n && !(error && perm); --n, kvmppc_tce_next_part(run, &part)) {
 		u64 old = READ_ONCE(*part.pos.user) & ~IOMMU_USER_LOCK;
 		u64 user = 0, new = 0;
 
@@ -802,9 +818,10 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 					     ua + part.ua, perm);
 			user = (ua + part.ua) | IOMMU_USER_SET;
 		}
-		if (iommu_user_set(&run->batch, &part.pos, new, old,
-				   KVMPPC_TCE_MODE)) {
-			done = false;
+		ret = iommu_user_set(&run->batch, &part.pos, new, old,
+				     KVMPPC_TCE_MODE);
+		if (ret) {
+			error = ret;
 			continue;
 		}
 		if (perm)
@@ -812,7 +829,7 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 		WRITE_ONCE(*part.pos.user, user | IOMMU_USER_LOCK);
 	}
 
-	return done;
+	return error;
 }
 
 /* An entry of parts that can be changed at once */
@@ -823,6 +840,7 @@ kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	const u64 perm = tce & IOMMU_USER_PERM;
 	struct kvmppc_tce_part first = { .t = 0 };
 	long ret = H_SUCCESS;
+	int error;
 
 	kvmppc_tce_first_part(run, &first);
 	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
@@ -831,11 +849,12 @@ kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	if (!kvmppc_tce_lock_parts(run, &first, run->work))
 		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
 
-	if (!kvmppc_tce_set_parts(run, first, run->work, perm, ua, ref)) {
+	error = kvmppc_tce_set_parts(run, first, run->work, perm, ua, ref);
+	if (error) {
 		/* Neither old nor new: lead nowhere, in all tables */
 		kvmppc_tce_set_parts(run, first, run->work, 0, 0, NULL);
 		tce = 0;
-		ret = H_HARDWARE;
+		ret = kvmppc_tce_refused(run, error);
 	}
 	kvmppc_tce_set_shadow(run, tce);
 	kvmppc_tce_unlock_parts(run, first, run->work);
@@ -845,28 +864,30 @@ kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	return ret;
 }
 
-/* Change all parts of run->idx, in pieces */
-static __always_inline bool
+/* Change all parts of run->idx, in pieces; returns the last error */
+static __always_inline int
 kvmppc_tce_set_pieces(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
 		      struct iommu_user_ref *ref)
 {
 	struct kvmppc_tce_part first = { .t = 0 };
 	unsigned long left, n;
-	bool done = true;
+	int error = 0, ret;
 
 	kvmppc_tce_first_part(run, &first);
-	for (left = run->work; left && (done || !perm);) {
+	for (left = run->work; left && !(error && perm);) {
 		n = min(left, run->at_once);
 		preempt_disable();
 		kvmppc_tce_lock_parts(run, &first, n);
-		done &= kvmppc_tce_set_parts(run, first, n, perm, ua, ref);
+		ret = kvmppc_tce_set_parts(run, first, n, perm, ua, ref);
+		if (ret)
+			error = ret;
 		kvmppc_tce_unlock_parts(run, first, n);
 		preempt_enable();
 		cond_resched();
 		for (; n; --n, --left)
 			kvmppc_tce_next_part(run, &first);
 	}
-	return done;
+	return error;
 }
 
 /* An entry of more parts than that; virtual mode only */
@@ -875,14 +896,16 @@ kvmppc_tce_set_in_pieces(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 			 struct iommu_user_ref *ref)
 {
 	long ret = H_SUCCESS;
+	int error;
 
 	/* Not to be waited for in a section, see kvmppc_tce_virt() */
 	if (!mutex_trylock(&run->stt->large_lock))
 		return H_BUSY;
-	if (!kvmppc_tce_set_pieces(run, tce & IOMMU_USER_PERM, ua, ref)) {
+	error = kvmppc_tce_set_pieces(run, tce & IOMMU_USER_PERM, ua, ref);
+	if (error) {
 		kvmppc_tce_set_pieces(run, 0, 0, NULL);
 		tce = 0;
-		ret = H_HARDWARE;
+		ret = kvmppc_tce_refused(run, error);
 	}
 	kvmppc_tce_set_shadow(run, tce);
 	mutex_unlock(&run->stt->large_lock);
@@ -924,7 +947,7 @@ next:
 
 /*
  * Give the next entry of the run a TCE.  On an answer other than H_SUCCESS the
- * entry is as it was, unless a hypervisor below refused (H_HARDWARE).
+ * entry is as it was, unless a hypervisor below refused (H_HARDWARE) or was busy.
  */
 static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
 {
@@ -1088,7 +1111,7 @@ kvmppc_tce_put_span(struct kvmppc_tce_run *run, struct iommu_user_ref *ref,
 		iommu_user_unlock(pos->user + i, user);
 	}
 	if (ret)
-		return H_HARDWARE;
+		return kvmppc_tce_refused(run, ret);
 
 	*(ref ? &run->stat->tce_mapped : &run->stat->tce_cleared) += n;
 	kvmppc_tce_span_end(run, n);
@@ -1306,8 +1329,8 @@ kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 }
 
 /*
- * Work entries that resemble the one before; @list as in kvmppc_tce_call.  H_HARDWARE
- * when a hypervisor refused them.
+ * Work entries that resemble the one before; @list as in kvmppc_tce_call.  Other than
+ * H_SUCCESS as from kvmppc_tce_refused().
  */
 static __always_inline long kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 					     const __be64 *list, u64 tce)
@@ -1617,8 +1640,9 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
  * LIOBN has not all of the entries; H_TOO_HARD when the next tier has to try;
  * H_NOT_ENOUGH_RESOURCES when memory for a shadow page or a table level cannot
  * be had; H_HARDWARE when the hypervisor below refused; in virtual mode H_BUSY when
- * another CPU has an entry that is worked in pieces.  But for H_SUCCESS,
- * entries that @call has not moved past are as they were (PAPR 14.5.4.2).
+ * it is busy, or another CPU has an entry that is worked in pieces.  But for H_SUCCESS,
+ * entries that @call has not moved past are as they were (PAPR 14.5.4.2), or lead
+ * nowhere when that was for the hypervisor below.
  */
 static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 {

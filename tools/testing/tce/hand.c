@@ -891,6 +891,100 @@ static void list_refused_for_good(void)
 	WRONG_IF(world_mapped(OLD) != 2 || mm_iommu_put(&world.mm, world.mem[OLD]) != -EBUSY);
 }
 
+/* The hypervisor is busy from one exchange on, for so many more */
+static void make_busy(unsigned int at, unsigned int more)
+{
+	world.busy = true;
+	world.refuse = at;
+	world.refuse_more = more;
+}
+
+/* Longer than it is waited for with entries locked, once and twice */
+static const unsigned int busy_for[] = {
+	0, 3, IOMMU_USER_BUSY_US + 4, 2 * IOMMU_USER_BUSY_US, 1000,
+};
+
+/* Whoever asks again in the end gets what was asked for, and each view agrees */
+static void list_busy(void)
+{
+	unsigned int at, i;
+
+	for (at = 1; at <= LISTED; ++at) {
+		for (i = 0; i < ARRAY_SIZE(busy_for); ++i) {
+			begin(SAME, FOREIGN);
+			now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD_PAGES, LISTED / 2));
+			/* Neither to be changed nor to be cleared: refused, in the end */
+			if (busy_for[i] <= 2 * IOMMU_USER_BUSY_US) {
+				make_busy(at, busy_for[i]);
+				WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, PAGE,
+						       LISTED)) != H_SUCCESS);
+				check_listed(false);
+				WRONG_IF(world_mapped(STAYING) != 1 + LISTED);
+			}
+			make_busy(at, busy_for[i]);
+			WRONG_IF(now(stuff_call(TIER_VIRT, SAME, 0, LISTED)) != H_SUCCESS);
+			check_listed(false);
+			WRONG_IF(world_mapped(STAYING) != 1);
+			end();
+		}
+	}
+}
+
+/* A single entry, and one of several parts: only virtual mode waits */
+static void entry_busy(void)
+{
+	const unsigned int liobns[] = { SAME, PARTS };
+	unsigned int i, at, l;
+
+	for (i = 0; i < ARRAY_SIZE(liobns); ++i) {
+		l = liobns[i];
+		for (at = 1; at <= (l == SAME ? 1 : 16); ++at) {
+			begin(l, FOREIGN);
+			make_busy(at, 0);
+			WRONG_IF(now(put_call(TIER_EARLY, l, 0, page_tce(PAGE))) != H_TOO_HARD);
+			make_busy(at, 20);
+			WRONG_IF(now(put_call(TIER_VIRT, l, 0, page_tce(PAGE))) != H_SUCCESS);
+			WRONG_IF(!leads_to(FOREIGN, 0, PAGE));
+			make_busy(at, 20);
+			WRONG_IF(now(put_call(TIER_VIRT, l, 0, 0)) != H_SUCCESS);
+			WRONG_IF(world_mapped(STAYING) != 1);
+			end();
+		}
+	}
+}
+
+/* Ioctls wait, and whoever ends a table does for a time; what stays is counted on */
+static void ioctl_busy(void)
+{
+	struct iommu_table *tbl;
+	unsigned int at, i;
+
+	for (at = 1; at <= LISTED; ++at) {
+		for (i = 0; i + 1 < ARRAY_SIZE(busy_for); ++i) {
+			begin(SAME, FOREIGN);
+			tbl = world.table[FOREIGN];
+			map(FOREIGN, 1, PAGE);
+			make_busy(at, busy_for[i]);
+			mutex_lock(&container_lock);
+			WRONG_IF(iommu_user_map(tbl, 0, LISTED, page_ua(PAGE),
+						DMA_BIDIRECTIONAL, &container_lock));
+			mutex_unlock(&container_lock);
+			WRONG_IF(world_mapped(STAYING) != 1 + LISTED);
+			make_busy(at, busy_for[i + 1]);
+			unmap_all(FOREIGN);
+			WRONG_IF(world_mapped(STAYING) != 1);
+			end();
+		}
+	}
+
+	begin(SAME, FOREIGN);
+	map(FOREIGN, 0, PAGE);
+	make_busy(1, ~0U);
+	iommu_user_close(world.table[FOREIGN]);
+	WRONG_IF(mm_iommu_put(&world.mm, world.mem[STAYING]) != -EBUSY);
+	WRONG_IF(!world_user(FOREIGN, 0) || !world_hw(FOREIGN, 0));
+}
+
 /* How often a hypervisor is asked */
 static void work_of_lists(void)
 {
@@ -964,6 +1058,9 @@ static const struct test {
 	TEST(list_refused, CHECK_WORK),
 	TEST(list_refused_ioctl, CHECK_WORK),
 	TEST(list_refused_for_good, CHECK_WORK),
+	TEST(list_busy, CHECK_WORK),
+	TEST(entry_busy, CHECK_WORK),
+	TEST(ioctl_busy, CHECK_WORK),
 	TEST(work_of_lists, CHECK_WORK),
 	TEST(batch_counts, CHECK_BATCH),
 };

@@ -260,6 +260,7 @@ void preempt_enable(void);
 void might_sleep(void);
 #define cond_resched()		might_sleep()
 void usleep_range(unsigned long from, unsigned long to);
+static inline void udelay(unsigned long us) { (void)us; }
 extern bool fatal_signal;
 #define fatal_signal_pending(task)	fatal_signal
 #define kick_all_cpus_sync()	do { } while (0)

@@ -177,7 +177,7 @@ static int hypervisor_put(struct iommu_table *tbl, unsigned long entry, u64 tce,
 		world.refused = true;
 		world.refuse = world.refuse_more ? 1 : 0;
 		world.refuse_more -= world.refuse;
-		return -EIO;
+		return world.busy ? -EAGAIN : -EIO;
 	}
 	*old = __atomic_exchange_n(&tbl->foreign[idx], tce, __ATOMIC_SEQ_CST);
 	return 0;
@@ -186,7 +186,9 @@ static int hypervisor_put(struct iommu_table *tbl, unsigned long entry, u64 tce,
 /* The hypervisor is asked */
 static int ask_hypervisor(struct iommu_table *tbl, unsigned long entry, u64 tce, u64 *old)
 {
-	shim_foreign(world.refused, world.refused_list);
+	/* Who is busy is asked more often */
+	if (!world.busy)
+		shim_foreign(world.refused, world.refused_list);
 	spot(SPOT_EXCHANGE, tbl);
 	return hypervisor_put(tbl, entry, tce, old);
 }
@@ -222,7 +224,9 @@ static int op_put_list(struct iommu_table *tbl, unsigned long entry,
 
 	WRONG_IF(READ_ONCE(tbl->it_mm_pinned));
 	WRONG_IF(!n || n > 512 || (unsigned long)tces & 0xfff);
-	shim_foreign(world.refused, world.refused_list);
+	/* Who is busy is asked more often */
+	if (!world.busy)
+		shim_foreign(world.refused, world.refused_list);
 	spot(SPOT_EXCHANGE, tbl);
 	for (i = 0; !ret && i < n; ++i)
 		ret = hypervisor_put(tbl, entry + i, tces ? be64_to_cpu(tces[i]) : 0, &old);

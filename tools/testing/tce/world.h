@@ -70,6 +70,7 @@ struct mm_iommu_table_group_mem_t;
  * @ops: their operations
  * @refuse: the hypervisor refuses the exchange that brings this to 0
  * @refuse_more: and so many of those that follow
+ * @busy: it says that it is busy then, not that it will not
  * @refused: it did
  * @refused_list: and it was a list, of so many entries
  * @group: groups, as layout_group has them
@@ -87,7 +88,7 @@ struct world {
 	struct iommu_table *table[TABLES];
 	struct iommu_table_ops ops[TABLES];
 	unsigned long refuse, refuse_more, refused_list;
-	bool refused;
+	bool busy, refused;
 	struct iommu_group group[GROUPS];
 	struct file group_file[GROUPS];
 	struct iommu_table_group table_group[GROUPS];

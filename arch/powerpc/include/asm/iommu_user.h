@@ -86,6 +86,9 @@ enum iommu_user_mode {
  */
 #define IOMMU_USER_FOREIGN	16UL
 
+/* A busy hypervisor is asked again so often, after 1 us each, while entries are locked */
+#define IOMMU_USER_BUSY_US	50U
+
 /* How often a tier that may give up looks at a locked entry */
 #define IOMMU_USER_SPINS	64
 
@@ -671,8 +674,8 @@ static __always_inline void iommu_user_gone(struct iommu_user_batch *batch,
  * @old: the user word that iommu_user_lock() returned
  * @mode: where this runs
  *
- * Return: 0; a negative error of the hypervisor that keeps the hardware view,
- * in which case nothing was changed.
+ * Return: 0; -EIO when the hypervisor that keeps the hardware view refused, or
+ * -EAGAIN when it is busy, in which cases nothing was changed.
  */
 static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
 					  struct iommu_user_pos *pos,
@@ -683,8 +686,10 @@ static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
 		iommu_user_store(pos->hw, tce);
 	} else {
 		/* The user word says what is there: nobody has to ask */
-		if (pos->tbl->it_ops->put(pos->tbl, pos->entry, tce))
-			return -EIO;
+		int ret = pos->tbl->it_ops->put(pos->tbl, pos->entry, tce);
+
+		if (ret)
+			return ret;
 	}
 
 	iommu_user_gone(batch, pos->tbl, pos->entry, old, mode);
