@@ -124,8 +124,7 @@ static int iommu_user_put_again(struct iommu_user_batch *batch,
 	if (old & IOMMU_USER_SET) {
 		/* As in iommu_user_gone_other() */
 		smp_acquire__after_ctrl_dep();
-		mem = mm_iommu_find(batch->iommu, old & IOMMU_USER_UA, 1,
-				    batch->hint, true);
+		mem = iommu_user_region(batch->reader, old & IOMMU_USER_UA);
 		iommu_user_take(mem, 1);
 	}
 	return -EIO;
@@ -371,12 +370,11 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 	struct iommu_user_pos pos = { .tbl = tbl };
 	struct iommu_user_batch batch __uninitialized;
 	unsigned long i = 0, n = 0;
-	u32 hint = 0;
 	int ret = 0;
 
 	mm_iommu_enter(&tbl->it_reader);
-	iommu_user_begin(&batch, tbl->it_reader.iommu, &hint);
-	while (!ret && i < pages && !iommu_user_full(&batch)) {
+	iommu_user_begin(&batch, &tbl->it_reader);
+	while (!ret && i < pages && !iommu_user_full(&batch, 1)) {
 		n = 0;
 		if (!pos.left)
 			ret = iommu_user_reach(&pos, entry + i);
@@ -498,12 +496,11 @@ static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 	struct iommu_user_batch batch __uninitialized;
 	unsigned long n = 0;
 	bool there = false;
-	u32 hint = 0;
 	int ret;
 
 	mm_iommu_enter(&tbl->it_reader);
-	iommu_user_begin(&batch, tbl->it_reader.iommu, &hint);
-	while (at < end && !iommu_user_full(&batch)) {
+	iommu_user_begin(&batch, &tbl->it_reader);
+	while (at < end && !iommu_user_full(&batch, 1)) {
 		if (!iommu_user_find(&pos, &at))
 			continue;
 		there = true;

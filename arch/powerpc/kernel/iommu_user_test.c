@@ -14,6 +14,7 @@
 #include <linux/kthread.h>
 #include <linux/mman.h>
 #include <linux/sched/mm.h>
+#include <linux/vmalloc.h>
 
 #include <asm/iommu_user.h>
 
@@ -654,6 +655,20 @@ static void ut_huge_window(struct kunit *test)
 	ut_unregister(test, mem);
 }
 
+/* What is read of a guest's list names no memory where the host cannot read it */
+static void ut_fetch(struct kunit *test)
+{
+	__be64 *words = vmalloc(PAGE_SIZE);
+
+	KUNIT_ASSERT_NOT_NULL(test, words);
+	words[0] = cpu_to_be64(0x123456789abcd003);
+	KUNIT_EXPECT_EQ(test, iommu_user_fetch(words), 0x123456789abcd003);
+	/* A page that is not mapped follows what vmalloc() returns */
+	KUNIT_EXPECT_EQ(test, iommu_user_fetch(words + PAGE_SIZE / sizeof(*words)),
+			~0UL);
+	vfree(words);
+}
+
 static void ut_no_memory_for_level(struct kunit *test)
 {
 	unsigned long ua = ut_memory(test, 20);
@@ -894,11 +909,10 @@ static void ut_reservations(struct kunit *test)
 	struct iommu_user_batch batch;
 	struct mm_iommu_reader reader;
 	struct iommu_user_ref *ref;
-	u32 hint = 0;
 
 	mm_iommu_reader_add(current->mm->context.iommu, &reader);
 	mm_iommu_enter(&reader);
-	iommu_user_begin(&batch, reader.iommu, &hint);
+	iommu_user_begin(&batch, &reader);
 	KUNIT_EXPECT_NULL(test, ut_reserve(&batch, ua - 1, 1, 1, 0));
 	KUNIT_EXPECT_NULL(test, ut_reserve(&batch, ua, 4 * PAGE_SIZE + 1, 1, 0));
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 0);
@@ -968,7 +982,7 @@ struct ut_race {
 };
 
 /* As a hypercall does: map an entry to one of two regions, or remove it */
-static bool ut_race_once(struct ut_race *race, struct mm_iommu *iommu,
+static bool ut_race_once(struct ut_race *race, struct mm_iommu_reader *reader,
 			 unsigned long round)
 {
 	struct iommu_user_pos pos = { .tbl = &race->t->tbl };
@@ -976,12 +990,11 @@ static bool ut_race_once(struct ut_race *race, struct mm_iommu *iommu,
 	struct iommu_user_batch batch;
 	struct iommu_user_ref *ref;
 	bool map = round % 3;
-	u32 hint = 0;
 	u64 old;
 
 	if (!iommu_user_seek(&pos, UT_OFFSET + round % 5))
 		return false;
-	iommu_user_begin(&batch, iommu, &hint);
+	iommu_user_begin(&batch, reader);
 	ref = ut_reserve(&batch, ua, PAGE_SIZE, map, 0);
 	if (!ref)
 		return false;
@@ -1007,7 +1020,7 @@ static int ut_racer(void *arg)
 	mm_iommu_reader_add(race->mm->context.iommu, &reader);
 	while (!kthread_should_stop()) {
 		mm_iommu_enter(&reader);
-		if (ut_race_once(race, reader.iommu, round++))
+		if (ut_race_once(race, &reader, round++))
 			atomic_long_inc(&race->changes);
 		mm_iommu_leave(&reader);
 		cond_resched();
@@ -1116,6 +1129,7 @@ static struct kunit_case ut_cases[] = {
 	KUNIT_CASE(ut_levels),
 	KUNIT_CASE(ut_huge_window),
 	KUNIT_CASE(ut_no_memory_for_level),
+	KUNIT_CASE(ut_fetch),
 	KUNIT_CASE(ut_hypervisor),
 	KUNIT_CASE(ut_lists),
 	KUNIT_CASE(ut_pieces),

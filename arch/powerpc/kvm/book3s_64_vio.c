@@ -608,7 +608,7 @@ static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 	}
 }
 
-/* Work a call on a copy of its list, which is not in registered memory */
+/* Work a call on a copy of its list */
 static long kvmppc_tce_virt_copy(struct kvmppc_tce_call *call)
 {
 	struct kvm *kvm = call->vcpu->kvm;
@@ -627,7 +627,10 @@ static long kvmppc_tce_virt_copy(struct kvmppc_tce_call *call)
 
 	call->in_guest = false;
 	call->list = list;
-	ret = ret ? H_TOO_HARD : kvmppc_tce_virt(call);
+	if (ret)
+		ret = kvmppc_tce_hard(&call->vcpu->stat.tce_hard_list);
+	else
+		ret = kvmppc_tce_virt(call);
 	kfree(list);
 	return ret;
 }

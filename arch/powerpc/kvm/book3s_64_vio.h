@@ -78,6 +78,13 @@
 /* Hardware entries of a hypercall where a system reset would be fatal */
 #define KVMPPC_TCE_PARTIAL_MAX	16UL
 
+/*
+ * How often a call in an early exit, or in real mode, may invalidate what it has done
+ * so far, as it meets more regions than a batch can hold.  An invalidation is a call of
+ * firmware, and the guest chooses the regions.  In a partial exit: never.
+ */
+#define KVMPPC_TCE_FLUSHES	8U
+
 /**
  * struct kvmppc_tce_owner - a VFIO file on whose behalf a LIOBN is bound
  * @next: in kvmppc_spapr_tce_iommu_table::owners
@@ -114,7 +121,6 @@ struct kvmppc_spapr_tce_iommu_table {
  * @page_shift: size of a guest entry's page, as a shift
  * @offset: first entry, counted from bus address 0
  * @size: entries
- * @hint: where the last region was found, see mm_iommu_find()
  * @iommu_tables: bindings in the order of their tables' addresses; changed
  *	under kvm->arch.spapr_tce_lock, read in sections
  * @only: the table bound, if it is the only one and kvmppc_tce_put_one() serves
@@ -132,7 +138,6 @@ struct kvmppc_spapr_tce_table {
 	u32 page_shift;
 	u64 offset;
 	u64 size;
-	u32 hint;
 	struct list_head iommu_tables;
 	struct iommu_table *only;
 	struct mutex alloc_lock; /* shadow pages */
@@ -184,6 +189,7 @@ struct kvmppc_tce_mem {
  * @flat: one part per entry in each table
  * @simple: @flat, and one table
  * @mem: memory around the page met last, if @flat
+ * @flushes: how often the batch may still be full, in guest context
  * @batch: counts of regions
  * @pos: places of @idx in the tables
  */
@@ -203,6 +209,7 @@ struct kvmppc_tce_run {
 	bool flat;
 	bool simple;
 	struct kvmppc_tce_mem mem;
+	unsigned int flushes;
 	struct iommu_user_batch batch;
 	struct iommu_user_pos pos[KVMPPC_TCE_TABLES];
 };
@@ -342,7 +349,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 	run->flat = run->nr && work == run->nr;
 	run->simple = work == 1;
 	run->work = max(work, 1UL);
-	iommu_user_begin(&run->batch, vcpu->arch.tce_reader.iommu, &stt->hint);
+	iommu_user_begin(&run->batch, &vcpu->arch.tce_reader);
 	return H_SUCCESS;
 }
 
@@ -622,6 +629,15 @@ static __always_inline void kvmppc_tce_set_shadow(struct kvmppc_tce_run *run,
 		WRITE_ONCE(*shadow, tce);
 }
 
+/* A TCE of a list: in guest memory, or in the copy that virtual mode makes */
+static __always_inline u64 kvmppc_tce_fetch(const __be64 *word)
+{
+	if (KVMPPC_TCE_MODE == IOMMU_USER_EARLY)
+		return iommu_user_fetch(word);
+	/* With the MMU off, a machine check finds no way on behind the load */
+	return iommu_user_load(word);
+}
+
 /* What a hypervisor below did not do, for @error: it refused, or is busy */
 static __always_inline long kvmppc_tce_refused(struct kvmppc_tce_run *run,
 					       int error)
@@ -799,6 +815,34 @@ kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
 }
 
 /*
+ * Do @n parts, which are locked, lead to more regions than the batch has room for?  Each
+ * would take an invalidation of its own, which is not for guest context.
+ */
+static __always_inline bool
+kvmppc_tce_crowded(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
+		   unsigned long n)
+{
+	unsigned int room = IOMMU_USER_REFS - run->batch.nr;
+	struct mm_iommu_table_group_mem_t *mem = NULL;
+
+	for (; n; --n, kvmppc_tce_next_part(run, &part)) {
+		const u64 old = READ_ONCE(*part.pos.user);
+		const unsigned long ua = old & IOMMU_USER_UA;
+
+		if (!(old & IOMMU_USER_SET) ||
+		    (mem && ua - mem->ua < mem->entries << PAGE_SHIFT) ||
+		    iommu_user_ref_find(&run->batch, ua, 1))
+			continue;
+		if (!room--)
+			return true;
+		/* As in iommu_user_gone_other() */
+		smp_acquire__after_ctrl_dep();
+		mem = iommu_user_region(run->batch.reader, ua);
+	}
+	return false;
+}
+
+/*
  * Change @n parts, which are locked; all of them are tried if it is to clear.  Returns
  * the last error.
  */
@@ -837,17 +881,22 @@ static __always_inline long
 kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 		       struct iommu_user_ref *ref)
 {
+	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
 	const u64 perm = tce & IOMMU_USER_PERM;
 	struct kvmppc_tce_part first = { .t = 0 };
 	long ret = H_SUCCESS;
 	int error;
 
 	kvmppc_tce_first_part(run, &first);
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+	if (virt)
 		preempt_disable();
 
 	if (!kvmppc_tce_lock_parts(run, &first, run->work))
 		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
+	if (!virt && kvmppc_tce_crowded(run, first, run->work)) {
+		kvmppc_tce_unlock_parts(run, first, run->work);
+		return kvmppc_tce_hard(&run->stat->tce_hard_count);
+	}
 
 	error = kvmppc_tce_set_parts(run, first, run->work, perm, ua, ref);
 	if (error) {
@@ -859,7 +908,7 @@ kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	kvmppc_tce_set_shadow(run, tce);
 	kvmppc_tce_unlock_parts(run, first, run->work);
 
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+	if (virt)
 		preempt_enable();
 	return ret;
 }
@@ -951,12 +1000,16 @@ next:
  */
 static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
 {
+	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
 	struct iommu_user_ref *ref = NULL;
 	unsigned long ua = 0;
 	long ret;
 
-	if (iommu_user_full(&run->batch))
+	if (iommu_user_full(&run->batch, run->nr)) {
+		if (!virt && !run->flushes--)
+			return kvmppc_tce_hard(&run->stat->tce_hard_count);
 		kvmppc_tce_flush(run);
+	}
 
 	if (tce & IOMMU_USER_PERM) {
 		ret = kvmppc_tce_target(run, tce, &ua, &ref);
@@ -1143,14 +1196,14 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
 	/* The last credit holds the region */
 	n = min(n, (ref->credit - 1) / nr);
 	for (i = 0; i < n; ++i) {
-		u64 tce = iommu_user_load(list + i);
+		u64 tce = kvmppc_tce_fetch(list + i);
 		unsigned long off = tce - mem.base;
 		u64 old[KVMPPC_TCE_TABLES] __uninitialized, new, word, hpa;
 		u64 *page;
 
 		if ((tce & mem.mask) != TCE_PCI_READ || off >= mem.limit)
 			break;
-		if (several && iommu_user_full(&run->batch))
+		if (several && iommu_user_full(&run->batch, nr))
 			break;
 
 		page = mem.page + (off >> PAGE_SHIFT);
@@ -1215,7 +1268,7 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 	for (i = 0; shadow && i < n; ++i) {
 		u64 old[KVMPPC_TCE_TABLES] __uninitialized;
 
-		if (several && iommu_user_full(&run->batch))
+		if (several && iommu_user_full(&run->batch, nr))
 			break;
 		/* As in kvmppc_tce_clear() */
 		if (!several && !listing && !READ_ONCE(user[i])) {
@@ -1313,7 +1366,7 @@ kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 
 	for (i = 0; i < n; ++i) {
 		if (list)
-			tce = iommu_user_load(list + i);
+			tce = kvmppc_tce_fetch(list + i);
 		if (tce & IOMMU_USER_PERM) {
 			if (!kvmppc_tce_to_ua(run->stt->kvm, &run->slot, tce,
 					      size, &ua, false))
@@ -1396,7 +1449,7 @@ kvmppc_tce_piece(const struct kvmppc_tce_run *run, unsigned long n,
  * @tce: see @list
  * @most: hardware entries that may be changed at once, in all tables
  * @ret: H_PARAMETER when the arguments are wrong whatever the LIOBN is
- * @no_list: set when the list is not in registered memory
+ * @no_list: set when the list has to be copied
  */
 struct kvmppc_tce_call {
 	struct kvm_vcpu *vcpu;
@@ -1473,7 +1526,8 @@ static __always_inline bool kvmppc_tce_poisoned(u64 hpa)
 /*
  * The list of @call, as far as it is left.  Registered memory is pinned, and its
  * pages go after a grace period only.  So the region is found, which is enough to
- * read from it in this section, and not held.
+ * read from it in this section, and not held.  Virtual mode copies the list, as what
+ * copies from user space survives an error in memory, wherever this is compiled.
  */
 static __always_inline long
 kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
@@ -1488,11 +1542,12 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 		return H_SUCCESS;
 
 	call->no_list = true;
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+		return H_TOO_HARD;
 	if (!kvmppc_tce_to_ua(call->vcpu->kvm, &run->slot, call->list_gpa,
 			      sizeof(**list), &ua, true))
 		return kvmppc_tce_hard(&run->stat->tce_hard_list);
-	mem = mm_iommu_find(run->batch.iommu, ua, sizeof(**list),
-			    run->batch.hint, true);
+	mem = iommu_user_region(run->batch.reader, ua);
 	if (!mem || !iommu_user_open_region(mem, KVMPPC_TCE_MODE))
 		return kvmppc_tce_hard(&run->stat->tce_hard_list);
 
@@ -1520,7 +1575,7 @@ kvmppc_tce_has_one(const struct kvmppc_spapr_tce_table *stt,
  * 0 when that cannot be.
  */
 static __always_inline u64
-kvmppc_tce_one_word(struct kvm *kvm, struct mm_iommu *iommu,
+kvmppc_tce_one_word(struct kvm *kvm, struct mm_iommu_reader *reader,
 		    struct kvmppc_spapr_tce_table *stt, u64 tce,
 		    unsigned long *ua, struct mm_iommu_table_group_mem_t **pmem,
 		    const bool search)
@@ -1533,7 +1588,8 @@ kvmppc_tce_one_word(struct kvm *kvm, struct mm_iommu *iommu,
 	if (!kvmppc_tce_to_ua(kvm, &slot, tce, 1UL << shift, ua, search))
 		return 0;
 
-	mem = mm_iommu_find(iommu, *ua, 1UL << shift, &stt->hint, search);
+	mem = mm_iommu_find(reader->iommu, *ua, 1UL << shift, &reader->hint,
+			    search);
 	if (!mem || !iommu_user_open_region(mem, KVMPPC_TCE_MODE))
 		return 0;
 
@@ -1569,7 +1625,7 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 					       const bool search)
 {
 	struct mm_iommu_table_group_mem_t *mem = NULL;
-	struct mm_iommu *iommu = vcpu->arch.tce_reader.iommu;
+	struct mm_iommu_reader *reader = &vcpu->arch.tce_reader;
 	struct kvm *kvm = vcpu->kvm;
 	struct kvmppc_spapr_tce_table *stt;
 	u64 *shadow, *user, old = 0, word = 0, new = 0;
@@ -1595,7 +1651,7 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 	user = (__force u64 *)tbl->it_userspace + idx;
 
 	if (tce & IOMMU_USER_PERM) {
-		word = kvmppc_tce_one_word(kvm, iommu, stt, tce, &ua, &mem,
+		word = kvmppc_tce_one_word(kvm, reader, stt, tce, &ua, &mem,
 					   search);
 		if (!word)
 			return H_TOO_HARD;
@@ -1625,7 +1681,7 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 
 	iommu_user_kill(tbl, stt->offset + idx, 1, KVMPPC_TCE_MODE);
 	if (old & IOMMU_USER_SET)
-		iommu_user_drop(iommu, mem, old, &stt->hint);
+		iommu_user_drop(reader, mem, old);
 	return H_SUCCESS;
 }
 
@@ -1673,6 +1729,7 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 	if (!n && call->n)
 		return kvmppc_tce_hard(&run.stat->tce_hard_count);
 	run.end = idx + n;
+	run.flushes = call->most == IOMMU_USER_PIECE ? KVMPPC_TCE_FLUSHES : 0;
 
 	ret = kvmppc_tce_list(call, &run, &list);
 	if (ret != H_SUCCESS)
@@ -1682,7 +1739,7 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 		u64 tce = call->tce;
 
 		if (list)
-			tce = iommu_user_load(list + (run.idx - idx));
+			tce = kvmppc_tce_fetch(list + (run.idx - idx));
 		ret = kvmppc_tce_step(&run, tce);
 		if (unlikely(ret != H_SUCCESS))
 			break;

@@ -35,7 +35,7 @@ static inline struct iommu_user_batch *batch_counted(struct iommu_user_batch *ba
 	return batch;
 }
 
-#define iommu_user_full(batch)	iommu_user_full(batch_holds(batch))
+#define iommu_user_full(batch, tables)	iommu_user_full(batch_holds(batch), tables)
 #define iommu_user_put(batch)	iommu_user_put(batch_counted(batch))
 #define iommu_user_reserve(batch, ua, size, need, more, mode) \
 	iommu_user_reserve(batch_counted(batch), ua, size, need, more, mode)

@@ -176,6 +176,7 @@ void device_kill(struct iommu_table *tbl, unsigned long entry, unsigned long pag
 	unsigned long idx = entry - tbl->it_offset;
 
 	WRONG_IF(idx > tbl->it_size || pages > tbl->it_size - idx);
+	shim_kill();
 	/* Stores to entries come before: pairs with the device's look at the table */
 	mb();
 	spot(SPOT_KILL, tbl);

@@ -588,7 +588,7 @@ static void destroyed_unbound_during(void)
 {
 	enum tier tier;
 
-	for (tier = 0; tier < TIERS; ++tier) {
+	for (tier = TIER_EARLY; tier < TIERS; ++tier) {
 		struct hand hand = {}, other = {};
 		struct call call;
 
@@ -596,7 +596,7 @@ static void destroyed_unbound_during(void)
 		do_release(NULL);
 		call = list_call(tier, SAME, 3, PAGE, PAGE, 4);
 		hand_start(&hand, do_call, &call, SPOT_LOAD, world_guest(PAGE << PAGE_SHIFT));
-		WRONG_IF(tier == TIER_VIRT && hand.is != HAND_THERE);
+		WRONG_IF(tier == TIER_EARLY && hand.is != HAND_THERE);
 		hand_start(&other, do_destroy, NULL, SPOTS, NULL);
 		hand_end(&hand);
 		hand_end(&other);
@@ -880,6 +880,8 @@ static void list_refused_ioctl(void)
  */
 static void list_refused_for_good(void)
 {
+	unsigned int i;
+
 	begin(SAME, FOREIGN);
 	add_region(OLD);
 	WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD, LISTED)) != H_SUCCESS);
@@ -889,6 +891,16 @@ static void list_refused_for_good(void)
 	WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD + 4, LISTED)) != H_HARDWARE);
 	WRONG_IF(now(stuff_call(TIER_VIRT, SAME, 0, LISTED)) != H_SUCCESS);
 	WRONG_IF(world_mapped(OLD) != 2 || mm_iommu_put(&world.mm, world.mem[OLD]) != -EBUSY);
+
+	/* When the process goes they are lost, which is no fault of this machine's */
+	iommu_user_close(world.table[FOREIGN]);
+	mm_iommu_drop(&world.mm, world.mem[OLD]);
+	mm_iommu_drop(&world.mm, world.mem[STAYING]);
+	kvm_spapr_tce_release_iommu_group(&world.kvm, &world.group_file[group_of[FOREIGN]]);
+	shim_close(world.fd[SAME]);
+	for (i = 0; i < WORLD_VCPUS; ++i)
+		kvmppc_tce_vcpu_destroy(&world.vcpu[i]);
+	mm_iommu_destroy(&world.mm);
 }
 
 /* The hypervisor is busy from one exchange on, for so many more */
@@ -985,6 +997,66 @@ static void ioctl_busy(void)
 	WRONG_IF(!world_user(FOREIGN, 0) || !world_hw(FOREIGN, 0));
 }
 
+/* Regions of a page each, from page 0 on */
+#define TINY		6
+#define TINY_NR		10
+
+static void add_tiny_regions(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < TINY_NR; ++i)
+		add_region(TINY + i);
+}
+
+/* A list that leads to one after the other */
+static struct call tiny_call(enum tier tier)
+{
+	struct call call = list_call(tier, SAME, 0, PAGE, 0, TINY_NR);
+	unsigned long i;
+
+	for (i = 0; i < TINY_NR; ++i)
+		user_store(world_guest(PAGE << PAGE_SHIFT) + i, cpu_to_be64(page_tce(i)));
+	return call;
+}
+
+/* More regions than a batch holds: an invalidation more, which a partial exit leaves */
+static void regions_in_turn(void)
+{
+	enum tier tier;
+	bool early;
+
+	begin(SAME, FLAT);
+	add_tiny_regions();
+	for (tier = TIER_EARLY; tier < TIERS; ++tier) {
+		early = tier == TIER_EARLY || tier == TIER_TABLE;
+		WRONG_IF(now(tiny_call(TIER_VIRT)) != H_SUCCESS);
+		WRONG_IF(now(tiny_call(tier)) !=
+			 (early ? H_SUCCESS : H_TOO_HARD));
+		WRONG_IF(now(stuff_call(tier, SAME, 0, TINY_NR)) !=
+			 (early ? H_SUCCESS : H_TOO_HARD));
+	}
+	end();
+}
+
+/* The same for the parts of an entry, which the VMM had lead there one by one */
+static void parts_of_many_regions(void)
+{
+	unsigned long i;
+	enum tier tier;
+
+	begin(PARTS, FLAT);
+	add_tiny_regions();
+	for (tier = 0; tier < TIERS; ++tier) {
+		for (i = 0; i < TINY_NR; ++i)
+			map(FLAT, i, i);
+		WRONG_IF(now(put_call(tier, PARTS, 0, page_tce(PAGE))) !=
+			 (tier == TIER_VIRT ? H_SUCCESS : H_TOO_HARD));
+		WRONG_IF(now(put_call(TIER_VIRT, PARTS, 0, 0)) != H_SUCCESS);
+	}
+	end();
+}
+
 /* How often a hypervisor is asked */
 static void work_of_lists(void)
 {
@@ -1061,6 +1133,8 @@ static const struct test {
 	TEST(list_busy, CHECK_WORK),
 	TEST(entry_busy, CHECK_WORK),
 	TEST(ioctl_busy, CHECK_WORK),
+	TEST(regions_in_turn, CHECK_WORK),
+	TEST(parts_of_many_regions, CHECK_WORK),
 	TEST(work_of_lists, CHECK_WORK),
 	TEST(batch_counts, CHECK_BATCH),
 };

@@ -53,7 +53,7 @@ __attribute__((constructor)) static void choose_checks(void)
 
 /* How much is done at once */
 
-static __thread unsigned int work, work_limit, locks, foreign, relaxed;
+static __thread unsigned int work, work_limit, locks, foreign, kills, relaxed;
 unsigned long shim_asked;
 
 /* The words that were locked since work_begin(), which is number @at_work */
@@ -89,6 +89,7 @@ static void work_begin(unsigned int limit)
 	locks = 0;
 	foreign = 0;
 	relaxed = 0;
+	kills = 0;
 }
 
 void preempt_disable(void)
@@ -111,6 +112,14 @@ unsigned int shim_cpu(void)
 	if (!number)
 		number = __atomic_add_fetch(&threads, 1, __ATOMIC_RELAXED);
 	return number % SHIM_CPUS;
+}
+
+/* A call invalidates each of four tables once there, or some times if it may be long */
+void shim_kill(void)
+{
+	kills++;
+	WRONG_IF_CHECKED(CHECK_WORK, in_guest &&
+			 kills > (work_limit < IOMMU_USER_PIECE ? 4 : 4 * 9));
 }
 
 /* Nobody may sleep or allocate there */

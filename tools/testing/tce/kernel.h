@@ -65,6 +65,7 @@
 #define CONFIG_MEMORY_FAILURE	1
 #undef WARN_ON_ONCE
 #define WARN_ON_ONCE(cond)	WRONG_IF(cond)
+#define pr_warn_ratelimited(format, ...)	fprintf(stderr, format, __VA_ARGS__)
 
 /* Trace events, which go nowhere, but are made while @trace_on */
 
@@ -271,6 +272,8 @@ extern bool fatal_signal;
  */
 extern __thread bool in_guest;
 void shim_enter_guest(unsigned int limit);
+/* A table is invalidated */
+void shim_kill(void);
 void shim_exit_guest(void);
 /* Hardware entries that were changed at once, at most */
 extern unsigned int most_work;

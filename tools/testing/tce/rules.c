@@ -9,7 +9,7 @@
 #define PARTIAL_ENTRIES	16UL
 #define TABLES_MAX	4
 #define PARTS_MAX	4096UL
-#define REGIONS_MAX	6	/* dealt with at once */
+#define REGIONS_MAX	7	/* dealt with at once, less one for each table */
 
 static bool is_real(enum tier tier)
 {
@@ -128,10 +128,8 @@ static long list_answer(const struct model_call *c, const struct seen *seen)
 	bool readable = guest_page(c->list_gpa, 8, &ua), registered;
 
 	registered = readable && can_read(state_region_of(ua, 8), c->tier);
-	if (registered)
-		return NOT_YET;
 	if (c->tier != TIER_VIRT)
-		return H_TOO_HARD;
+		return registered ? NOT_YET : H_TOO_HARD;
 	/* The copy of the list */
 	if (seen->nomem && !seen->done && seen->ret == H_TOO_HARD)
 		return H_TOO_HARD;
@@ -225,6 +223,30 @@ static bool all_there(unsigned int l, unsigned long idx)
 	return true;
 }
 
+static unsigned int regions_there(void)
+{
+	unsigned int r, nr = 0;
+
+	for (r = 0; r < REGIONS; ++r)
+		nr += m.region[r].there;
+	return nr;
+}
+
+static unsigned int tables_of(unsigned int l)
+{
+	unsigned int t, nr = 0;
+
+	for (t = 0; t < TABLES; ++t)
+		nr += !!m.liobn[l].owners[t];
+	return nr;
+}
+
+/* What a tier can deal with at once; of parts it may count one that returns again */
+static unsigned int regions_max(unsigned int l)
+{
+	return work(l) > tables_of(l) ? 2 : REGIONS_MAX - tables_of(l);
+}
+
 /* May a call end at an entry with this answer? */
 static bool may_end(const struct model_call *c, const struct seen *seen,
 		    unsigned int l, unsigned long idx, u64 tce)
@@ -234,7 +256,8 @@ static bool may_end(const struct model_call *c, const struct seen *seen,
 	switch (seen->ret) {
 	case H_TOO_HARD:
 		return (tce & PERM && !may_map(c, l, tce, &ua)) || (seen->fatal && seen->done) ||
-		       (c->tier != TIER_VIRT && (seen->held || !all_there(l, idx)));
+		       (c->tier != TIER_VIRT && (seen->held || !all_there(l, idx) ||
+						 regions_there() > regions_max(l)));
 	case H_NOT_ENOUGH_RESOURCES:
 		return c->tier == TIER_VIRT && seen->nomem;
 	case H_HARDWARE:
@@ -251,15 +274,11 @@ static bool may_end(const struct model_call *c, const struct seen *seen,
 static void check_kills(const struct model_call *c, const struct seen *seen,
 			unsigned int l)
 {
-	unsigned long per = max(FAST_ENTRIES / max(work(l), 1UL), 1UL), nr = 0;
-	unsigned int t, r, regions = 0;
+	const unsigned long per = max(FAST_ENTRIES / max(work(l), 1UL), 1UL);
+	const unsigned int regions = regions_there();
 
-	for (t = 0; t < TABLES; ++t)
-		nr += !!m.liobn[l].owners[t];
-	for (r = 0; r < REGIONS; ++r)
-		regions += m.region[r].there;
-	if (regions <= REGIONS_MAX)
-		WRONG_IF(seen->kills > nr * DIV_ROUND_UP(c->n, per));
+	if (regions <= REGIONS_MAX - tables_of(l))
+		WRONG_IF(seen->kills > tables_of(l) * DIV_ROUND_UP(c->n, per));
 	else if (work(l) == 1)
 		WRONG_IF(seen->kills > DIV_ROUND_UP(c->n, per) + c->n / (REGIONS_MAX / 2));
 }

@@ -59,6 +59,7 @@
 #include <linux/percpu.h>
 #include <linux/sizes.h>
 
+#include <asm/extable.h>
 #include <asm/iommu.h>
 #include <asm/mm_iommu.h>
 #include <asm/tce.h>
@@ -115,15 +116,13 @@ struct iommu_user_ref {
 
 /**
  * struct iommu_user_batch - changes waiting for one invalidation
- * @iommu: whose memory the table leads to
- * @hint: see mm_iommu_find()
+ * @reader: who changes them, in a section of it
  * @cur: the region met last
  * @nr: regions in use
  * @ref: the regions
  */
 struct iommu_user_batch {
-	struct mm_iommu *iommu;
-	u32 *hint;
+	struct mm_iommu_reader *reader;
 	struct iommu_user_ref *cur;
 	unsigned int nr;
 	struct iommu_user_ref ref[IOMMU_USER_REFS];
@@ -196,10 +195,9 @@ static inline bool iommu_user_is_open(const struct iommu_table *tbl)
  */
 
 static __always_inline void iommu_user_begin(struct iommu_user_batch *batch,
-					     struct mm_iommu *iommu, u32 *hint)
+					     struct mm_iommu_reader *reader)
 {
-	batch->iommu = iommu;
-	batch->hint = hint;
+	batch->reader = reader;
 	batch->nr = 0;
 	batch->cur = &batch->ref[0];
 	batch->ref[0] = (struct iommu_user_ref){};
@@ -248,18 +246,19 @@ iommu_user_ref_add(struct iommu_user_batch *batch,
 /**
  * iommu_user_full() - must a batch invalidate before its next entry
  * @batch: the batch
+ * @tables: how many tables have the entry
  *
- * An entry that is one entry of one table needs room for the region that it is
- * to lead to, and for the one that it leaves.  Whoever asks before each entry, and
+ * An entry that is one entry of each table needs room for the region that it is
+ * to lead to, and for those that it leaves.  Whoever asks before each entry, and
  * invalidates what the batch has changed when the answer is true, pays for one
  * invalidation per some entries, not one per entry.
  *
- * Return: true when room for two regions is not left.
+ * Return: true when room for so many regions is not left.
  */
 static __always_inline bool
-iommu_user_full(const struct iommu_user_batch *batch)
+iommu_user_full(const struct iommu_user_batch *batch, unsigned int tables)
 {
-	return unlikely(batch->nr > IOMMU_USER_REFS - 2);
+	return unlikely(batch->nr + tables >= IOMMU_USER_REFS);
 }
 
 /* May new translations lead to @mem, and may @mode look at its page list? */
@@ -306,7 +305,8 @@ iommu_user_reserve_more(struct iommu_user_batch *batch, unsigned long ua,
 	} else {
 		if (batch->nr == IOMMU_USER_REFS)
 			return NULL;
-		mem = mm_iommu_find(batch->iommu, ua, size, batch->hint, true);
+		mem = mm_iommu_find(batch->reader->iommu, ua, size,
+				    &batch->reader->hint, true);
 		if (!mem)
 			return NULL;
 	}
@@ -374,7 +374,7 @@ static __always_inline void iommu_user_put(struct iommu_user_batch *batch)
 		atomic64_sub(batch->ref[i].credit + batch->ref[i].removed,
 			     &batch->ref[i].mem->mapped);
 
-	iommu_user_begin(batch, batch->iommu, batch->hint);
+	iommu_user_begin(batch, batch->reader);
 }
 
 /**
@@ -445,6 +445,35 @@ static __always_inline u64 iommu_user_load(const __be64 *word)
 	return value;
 #else
 	return be64_to_cpu(READ_ONCE(*word));
+#endif
+}
+
+/**
+ * iommu_user_fetch() - read a TCE of a list in guest memory
+ * @word: where it is, in registered memory that the host has mapped
+ *
+ * The page may have an uncorrectable error that nobody knows of yet.  Then its
+ * machine check goes on behind the load, if the MMU is on and this is not part of a
+ * module, as machine checks look for no tables of modules.
+ *
+ * Return: its value, or one that leads to no memory.
+ */
+static __always_inline u64 iommu_user_fetch(const __be64 *word)
+{
+#ifdef CONFIG_PPC64
+	u64 value;
+
+	asm volatile("1:	" LDX_BE " %0,%y1\n"
+		     "2:\n"
+		     ".section .fixup,\"ax\"\n"
+		     "3:	li %0,-1\n"
+		     "	b 2b\n"
+		     ".previous\n"
+		     EX_TABLE(1b, 3b)
+		     : "=r" (value) : "Z" (*word));
+	return value;
+#else
+	return iommu_user_load(word);
 #endif
 }
 
@@ -585,19 +614,25 @@ static __always_inline void iommu_user_unlock(u64 *user, u64 word)
 	smp_store_release(user, word);
 }
 
+/* The region that a translation leads to, or led to, while that is counted */
+static __always_inline struct mm_iommu_table_group_mem_t *
+iommu_user_region(struct mm_iommu_reader *reader, unsigned long ua)
+{
+	return mm_iommu_find(reader->iommu, ua, 1, &reader->old_hint, true);
+}
+
 /**
  * iommu_user_drop() - drop the count of a translation that has gone
- * @iommu: whose memory it led to
+ * @reader: who removed it
  * @mem: a region that was counted when the entry was locked, or NULL
  * @old: the user word that it had, with IOMMU_USER_SET
- * @hint: see mm_iommu_find()
  *
  * The caller has invalidated the entry.  Until the count is dropped the region
  * stays registered, so it is found.
  */
 static __always_inline void
-iommu_user_drop(struct mm_iommu *iommu, struct mm_iommu_table_group_mem_t *mem,
-		u64 old, u32 *hint)
+iommu_user_drop(struct mm_iommu_reader *reader,
+		struct mm_iommu_table_group_mem_t *mem, u64 old)
 {
 	const unsigned long ua = old & IOMMU_USER_UA;
 
@@ -609,7 +644,7 @@ iommu_user_drop(struct mm_iommu *iommu, struct mm_iommu_table_group_mem_t *mem,
 	 */
 	mb();
 	if (!mem || ua - mem->ua >= mem->entries << PAGE_SHIFT)
-		mem = mm_iommu_find(iommu, ua, 1, hint, true);
+		mem = iommu_user_region(reader, ua);
 	atomic64_dec(&mem->mapped);
 }
 
@@ -628,9 +663,12 @@ iommu_user_gone_other(struct iommu_user_batch *batch, struct iommu_table *tbl,
 	}
 
 	if (unlikely(batch->nr == IOMMU_USER_REFS)) {
-		/* More than the batch can hold: invalidate for it alone */
+		/*
+		 * More than the batch can hold: invalidate for it alone.  Who is
+		 * in guest context has seen to it that this is not needed.
+		 */
 		iommu_user_kill(tbl, entry, 1, mode);
-		iommu_user_drop(batch->iommu, NULL, old, batch->hint);
+		iommu_user_drop(batch->reader, NULL, old);
 		return;
 	}
 
@@ -640,8 +678,7 @@ iommu_user_gone_other(struct iommu_user_batch *batch, struct iommu_table *tbl,
 	 * counts it.  Pairs with the release in iommu_user_unlock().
 	 */
 	smp_acquire__after_ctrl_dep();
-	iommu_user_ref_add(batch, mm_iommu_find(batch->iommu, ua, 1,
-						batch->hint, true), 0, 1);
+	iommu_user_ref_add(batch, iommu_user_region(batch->reader, ua), 0, 1);
 }
 
 /**

@@ -138,6 +138,8 @@ struct mm_iommu {
  * @next: in mm_iommu::readers
  * @iommu: the mm's object
  * @seq: odd in a section; written by one CPU at a time
+ * @hint: where it found its last region, see mm_iommu_find()
+ * @old_hint: the same for regions that translations led to which have gone
  *
  * There is one in each virtual CPU, and one in each open table for the VFIO ioctls
  * that work on it.
@@ -146,6 +148,8 @@ struct mm_iommu_reader {
 	struct list_head next;
 	struct mm_iommu *iommu;
 	unsigned int seq;
+	u32 hint;
+	u32 old_hint;
 };
 
 /**

@@ -93,6 +93,8 @@ void mm_iommu_reader_add(struct mm_iommu *iommu, struct mm_iommu_reader *reader)
 {
 	reader->iommu = iommu;
 	reader->seq = 0;
+	reader->hint = 0;
+	reader->old_hint = 0;
 	mutex_lock(&iommu->readers_lock);
 	list_add(&reader->next, &iommu->readers);
 	mutex_unlock(&iommu->readers_lock);
@@ -601,6 +603,17 @@ void mm_iommu_init(struct mm_struct *mm)
 	mm->context.iommu = NULL;
 }
 
+/*
+ * What a hypervisor would not end translations to stays pinned for good, as a device
+ * may reach it.
+ */
+static void mm_iommu_lose(const struct mm_iommu_table_group_mem_t *mem)
+{
+	WARN_ON_ONCE(mem->used);
+	pr_warn_ratelimited("mm_iommu: %lu pages stay pinned, as the hypervisor refused to take devices off them; restart this machine to have them back\n",
+			    (unsigned long)mem->entries);
+}
+
 /* When the last reference on the mm goes: whoever registered memory had one */
 void mm_iommu_destroy(struct mm_struct *mm)
 {
@@ -612,7 +625,8 @@ void mm_iommu_destroy(struct mm_struct *mm)
 
 	WARN_ON_ONCE(!list_empty(&iommu->readers));
 	for (i = 0; iommu->regions && i < iommu->regions->nr; ++i)
-		WARN_ON_ONCE(iommu->regions->slot[i].mem);
+		if (iommu->regions->slot[i].mem)
+			mm_iommu_lose(iommu->regions->slot[i].mem);
 	kfree(iommu->regions);
 	kfree(iommu);
 	mm->context.iommu = NULL;
