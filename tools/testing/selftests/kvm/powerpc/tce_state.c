@@ -794,19 +794,25 @@ static __u64 count_once(const struct vm *vm, const struct vm_call *call)
 	return state->after[0];
 }
 
-/* The host's interrupts make the guest leave and come back more often */
+/*
+ * The same for a way out of the guest and back in: the host's interrupts make it leave
+ * more often, each time in the worst case.  One exit is that at the program's end.
+ */
 static __u64 count(const struct vm *vm, const struct vm_call *call)
 {
-	__u64 least = ~0UL;
+	__u64 fewest = ~0UL, least = 0, exits, n;
 	unsigned int i;
 
 	for (i = 0; i < 50; i++) {
-		__u64 n = count_once(vm, call);
-
-		if (n < least)
+		exits = vm_stat(vm, "sum_exits");
+		n = count_once(vm, call);
+		exits = vm_stat(vm, "sum_exits") - exits;
+		if (exits < fewest || (exits == fewest && n < least)) {
+			fewest = exits;
 			least = n;
+		}
 	}
-	return least;
+	return fewest > 2 ? least / (fewest - 1) : least;
 }
 
 /*
