@@ -604,6 +604,25 @@ static void destroyed_unbound_during(void)
 	}
 }
 
+/* The guest takes a permission out of an entry that has been read, too late */
+static void list_changed(void)
+{
+	struct hand hand = {};
+	struct call call;
+	u64 *list;
+
+	begin(SAME, FLAT);
+	list = world_guest(PAGE << PAGE_SHIFT);
+	call = list_call(TIER_EARLY, SAME, 0, PAGE, PAGE, 4);
+	hand_start(&hand, do_call, &call, SPOT_LOAD, list + 2);
+	WRONG_IF(hand.is != HAND_THERE);
+	user_store(list + 2, cpu_to_be64(page_tce(PAGE + 2) & ~TCE_PCI_WRITE));
+	hand_end(&hand);
+	WRONG_IF(call.ret != H_SUCCESS || !leads_to(FLAT, 2, PAGE + 2) ||
+		 world_shadow(SAME, 0)[2] != page_tce(PAGE + 2));
+	end();
+}
+
 /* Locked parts of further tables, in guest context */
 
 static void check_kept(unsigned int t, const u64 *word, unsigned long first, unsigned long n)
@@ -1133,6 +1152,7 @@ static const struct test {
 	TEST(list_busy, CHECK_WORK),
 	TEST(entry_busy, CHECK_WORK),
 	TEST(ioctl_busy, CHECK_WORK),
+	TEST(list_changed, 0),
 	TEST(regions_in_turn, CHECK_WORK),
 	TEST(parts_of_many_regions, CHECK_WORK),
 	TEST(work_of_lists, CHECK_WORK),
