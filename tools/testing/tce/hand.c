@@ -915,6 +915,7 @@ static void list_refused_for_good(void)
 	iommu_user_close(world.table[FOREIGN]);
 	mm_iommu_drop(&world.mm, world.mem[OLD]);
 	mm_iommu_drop(&world.mm, world.mem[STAYING]);
+	mm_iommu_reap(&world.mm);
 	kvm_spapr_tce_release_iommu_group(&world.kvm, &world.group_file[group_of[FOREIGN]]);
 	shim_close(world.fd[SAME]);
 	for (i = 0; i < WORLD_VCPUS; ++i)
@@ -1169,11 +1170,14 @@ static bool passes(const struct test *test)
 	pid = fork();
 	if (!pid) {
 		checks = test->checks;
-		alarm(20);
+		limit_time(60);
 		test->run();
 		exit(0);	/* with a look for leaks */
 	}
-	return waitpid(pid, &status, 0) == pid && !status;
+	WRONG_IF(waitpid(pid, &status, 0) != pid);
+	if (WIFSIGNALED(status))
+		printf("# ended by signal %d\n", WTERMSIG(status));
+	return !status;
 }
 
 static bool chosen(const struct test *test, char **names)

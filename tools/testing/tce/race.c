@@ -673,7 +673,7 @@ static void one_round(unsigned int nr, u32 seed)
 	unsigned int i;
 
 	begin();
-	alarm(120);	/* to hang is to fail */
+	limit_time(300);
 	steps = 0;
 	spots = true;
 	spot_random(nr % 2 ? SPOT_LOCK : nr / 2 % SPOTS);

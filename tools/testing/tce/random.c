@@ -162,7 +162,7 @@ static bool fails(const struct sequence *seq)
 	if (!pid) {
 		if (!freopen("/dev/null", "w", stderr))
 			_exit(2);
-		alarm(20);
+		limit_time(60);
 		play(seq);
 		_exit(0);
 	}
@@ -227,7 +227,7 @@ static int run(unsigned long seed, unsigned long count, bool small)
 			WRITE_ONCE(*at, i);
 			generate(&seq, i);
 			steps += seq.nr * (TIERS + 1);
-			alarm(60);
+			limit_time(60);
 			play(&seq);
 		}
 		printf("# seeds %lu to %lu, %lu steps\n", seed, seed + count - 1, steps);
@@ -273,7 +273,7 @@ static int play_files(char **names)
 		if (read_text(*names, &seq))
 			return 1;
 		fprintf(stderr, "# %s\n", *names);
-		alarm(30);	/* to hang is to fail */
+		limit_time(60);
 		play(&seq);
 	}
 	return 0;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See spot.h */
 #include <sched.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include "kernel.h"
 
@@ -65,6 +67,14 @@ void spot_reach(enum spot spot, const void *at)
 		stop(self, spot, at);
 	else if (hot_spot != SPOTS)
 		delay(spot);
+}
+
+void limit_time(unsigned int seconds)
+{
+	const struct itimerval limit = { .it_value.tv_sec = seconds };
+
+	WRONG_IF(setitimer(ITIMER_PROF, &limit, NULL));
+	alarm(10 * seconds);
 }
 
 void spot_random(enum spot hot)

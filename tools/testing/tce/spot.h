@@ -81,6 +81,12 @@ struct hand {
 	pthread_cond_t cond;
 };
 
+/*
+ * To hang is to fail: whoever turns does so by CPU time, as a busy machine is slow, and
+ * whoever sleeps after minutes.
+ */
+void limit_time(unsigned int seconds);
+
 /* Let a thread run until it is at a spot, or does not get there */
 enum hand_is hand_start(struct hand *hand, void (*step)(void *arg), void *arg,
 			enum spot to, const void *at);
