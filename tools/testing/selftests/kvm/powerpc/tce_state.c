@@ -517,6 +517,14 @@ static void check_sprs(struct env *env, const struct state *state,
  * Timebase and decrementer go on together, but that KVM reads one after the other
  * when it saves them: what passes in between, the decrementer loses.
  */
+static bool loses_time(const struct state *state)
+{
+	const __u64 passed = state->time_after[2] - state->time[0];
+	const __u64 counted = state->time[1] - state->time_after[1];
+
+	return counted <= passed / 2;
+}
+
 static void check_time(struct env *env, const struct state *state)
 {
 	const __u64 passed = state->time_after[2] - state->time[0];
@@ -524,7 +532,7 @@ static void check_time(struct env *env, const struct state *state)
 
 	expect(env, state->time_after[0] > state->time[2]);
 	expect(env, passed < 100 * TICKS_PER_SECOND);
-	expect(env, counted > passed / 2 && counted <= passed);
+	expect(env, !loses_time(state) && counted <= passed);
 }
 
 static void check_others(struct env *env, const struct state *state)
@@ -565,15 +573,19 @@ static void every_register_is_kept(struct env *env)
 	const __u64 offset = 0x1234567000000;
 	struct state *state;
 	bool has[NR_SPRS];
+	unsigned int tries = 0;
 
 	begin_state(env);
 	ktap_need(vm_set_reg(&env->vm, KVM_REG_PPC_TB_OFFSET, &offset),
 		  "a timebase of the guest's own");
 	state = state_of(&env->vm);
 	find_sprs(&env->vm, has);
-	fill_state(state);
 	emit_all(&program, has);
-	expect(env, run_program(&env->vm, &program));
+	/* The machine may have stood still while KVM saved them; not each time */
+	do {
+		fill_state(state);
+		expect(env, run_program(&env->vm, &program));
+	} while (!env->failed && loses_time(state) && ++tries < 20);
 	check_sprs(env, state, has);
 	check_time(env, state);
 	check_others(env, state);
