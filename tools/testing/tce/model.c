@@ -138,8 +138,7 @@ void model_unregister(unsigned int r, const struct seen *seen)
 
 void model_drop(unsigned int r)
 {
-	if (!--m.region[r].used && !m.region[r].mapped)
-		retire(r);
+	--m.region[r].used;
 }
 
 void model_reap(void)

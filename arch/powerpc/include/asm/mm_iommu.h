@@ -208,13 +208,19 @@ static __always_inline bool mm_iommu_slot_has(const struct mm_iommu_slot *slot,
 	       (size <= PAGE_SIZE || size <= slot->size - (ua - slot->ua));
 }
 
-static noinline __maybe_unused struct mm_iommu_table_group_mem_t *
-mm_iommu_search(struct mm_iommu_regions *regions, unsigned long ua,
-		unsigned long size, u32 *hint)
+/**
+ * mm_iommu_slot_of() - the slot where the region of a user address is, if any is
+ * @regions: the array, with a slot at least
+ * @ua: user address
+ *
+ * Context: any, real mode included; in a section, or mm_iommu::lock is held.
+ * Return: number of the last slot that does not start above @ua, or 0.
+ */
+static __always_inline unsigned int
+mm_iommu_slot_of(const struct mm_iommu_regions *regions, unsigned long ua)
 {
 	unsigned int lo = 0, hi = regions->nr, at;
 
-	/* The last slot that does not start above @ua */
 	while (hi - lo > 1) {
 		at = lo + (hi - lo) / 2;
 		if (regions->slot[at].ua <= ua)
@@ -222,6 +228,14 @@ mm_iommu_search(struct mm_iommu_regions *regions, unsigned long ua,
 		else
 			hi = at;
 	}
+	return lo;
+}
+
+static noinline __maybe_unused struct mm_iommu_table_group_mem_t *
+mm_iommu_search(struct mm_iommu_regions *regions, unsigned long ua,
+		unsigned long size, u32 *hint)
+{
+	unsigned int lo = mm_iommu_slot_of(regions, ua);
 
 	if (!mm_iommu_slot_has(&regions->slot[lo], ua, size))
 		return NULL;

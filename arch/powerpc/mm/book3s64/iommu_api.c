@@ -183,6 +183,8 @@ static void mm_iommu_unpin(struct mm_iommu_table_group_mem_t *mem,
 		if (i % MM_IOMMU_PIECE == MM_IOMMU_PIECE - 1)
 			cond_resched();
 	}
+	/* Regions can be as small as they are many */
+	cond_resched();
 }
 
 static void mm_iommu_free(struct mm_iommu_table_group_mem_t *mem)
@@ -451,20 +453,16 @@ struct mm_iommu_table_group_mem_t *mm_iommu_get(struct mm_struct *mm,
 	struct mm_iommu *iommu = mm_iommu_of(mm);
 	struct mm_iommu_table_group_mem_t *mem, *ret = NULL;
 	struct mm_iommu_regions *regions;
-	unsigned int i;
 
 	if (!iommu)
 		return NULL;
 
 	mutex_lock(&iommu->lock);
 	regions = iommu->regions;
-	for (i = 0; regions && i < regions->nr; ++i) {
-		mem = regions->slot[i].mem;
-		if (mem && mem->ua == ua && mem->entries == entries) {
-			mm_iommu_set_used(mem, mem->used + 1);
-			ret = mem;
-			break;
-		}
+	mem = regions ? regions->slot[mm_iommu_slot_of(regions, ua)].mem : NULL;
+	if (mem && mem->ua == ua && mem->entries == entries) {
+		mm_iommu_set_used(mem, mem->used + 1);
+		ret = mem;
 	}
 	mutex_unlock(&iommu->lock);
 
@@ -499,18 +497,6 @@ static bool mm_iommu_retire(struct mm_iommu *iommu, unsigned int at,
 	return true;
 }
 
-static unsigned int mm_iommu_slot_of(const struct mm_iommu *iommu,
-				     const struct mm_iommu_table_group_mem_t *mem)
-{
-	unsigned int i = 0;
-
-	lockdep_assert_held(&iommu->lock);
-
-	while (iommu->regions->slot[i].mem != mem)
-		i++;
-	return i;
-}
-
 /**
  * mm_iommu_put() - end a registration, unless the memory is in use
  * @mm: address space
@@ -532,7 +518,8 @@ long mm_iommu_put(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem)
 	mutex_lock(&iommu->lock);
 	if (mem->used > 1)
 		mm_iommu_set_used(mem, mem->used - 1);
-	else if (!mm_iommu_retire(iommu, mm_iommu_slot_of(iommu, mem), &dead))
+	else if (!mm_iommu_retire(iommu, mm_iommu_slot_of(iommu->regions, mem->ua),
+				  &dead))
 		ret = -EBUSY;
 	mutex_unlock(&iommu->lock);
 
@@ -546,24 +533,22 @@ EXPORT_SYMBOL_GPL(mm_iommu_put);
  * @mm: address space
  * @mem: region, with a registration that the caller owns
  *
- * For the end of a container.  Translations in tables of another container of
- * the same mm may still lead to the region.  It takes no new ones then, and is
- * released by mm_iommu_reap() when that container has closed its tables.
+ * For the end of a container, which can have hundreds of thousands of regions: they
+ * are dropped one by one, and released by one mm_iommu_reap(), in one grace period.
+ *
+ * Translations in tables of another container of the same mm may still lead to the
+ * region.  It takes no new ones then, and is released by the mm_iommu_reap() of that
+ * container, when it has closed its tables.
  *
  * Context: may sleep.
  */
 void mm_iommu_drop(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem)
 {
 	struct mm_iommu *iommu = mm->context.iommu;
-	LLIST_HEAD(dead);
 
 	mutex_lock(&iommu->lock);
 	mm_iommu_set_used(mem, mem->used - 1);
-	if (!mem->used)
-		mm_iommu_retire(iommu, mm_iommu_slot_of(iommu, mem), &dead);
 	mutex_unlock(&iommu->lock);
-
-	mm_iommu_release(mm, &dead);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_drop);
 
@@ -571,8 +556,8 @@ EXPORT_SYMBOL_GPL(mm_iommu_drop);
  * mm_iommu_reap() - release regions that outlived their last registration
  * @mm: address space
  *
- * To be called when translations have gone for good: a window was removed, a
- * container was released.
+ * To be called when translations or registrations have gone for good: a window was
+ * removed, a container was released.
  *
  * Context: may sleep.
  */

@@ -98,10 +98,32 @@ static int mr_putter(void *arg)
 	struct mr_putter *putter = arg;
 	long ret = mm_iommu_put(putter->mm, putter->mem);
 
-	complete(&putter->done);
+	complete_all(&putter->done);
 	while (!kthread_should_stop())
 		msleep(20);
 	return ret;
+}
+
+struct mr_reaper {
+	struct mm_struct *mm;
+	struct mm_iommu_table_group_mem_t **mem;
+	struct completion done;
+};
+
+/* As a container that is released */
+static int mr_reaper(void *arg)
+{
+	struct mr_reaper *reaper = arg;
+	unsigned int i;
+
+	for (i = 0; i < MR_MANY; ++i)
+		mm_iommu_drop(reaper->mm, reaper->mem[i]);
+	mm_iommu_reap(reaper->mm);
+
+	complete_all(&reaper->done);
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
 }
 
 static struct page *mr_page(struct kunit *test, unsigned long ua)
@@ -389,7 +411,41 @@ static void mr_in_use(struct kunit *test)
 	/* Not in use: gone at once */
 	mem = mr_new(test, ua, 2);
 	mm_iommu_drop(current->mm, mem);
+	KUNIT_EXPECT_EQ(test, mem->open, 0);
+	mm_iommu_reap(current->mm);
 	KUNIT_EXPECT_EQ(test, mr_registered(), 0);
+	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked);
+}
+
+/* All regions of a container go in one grace period, and none before */
+static void mr_drop_many(struct kunit *test)
+{
+	unsigned long ua = mr_rw(test, 2 * MR_MANY);
+	unsigned long locked = current->mm->locked_vm;
+	struct mr_reaper reaper = { .mm = current->mm };
+	struct mm_iommu_reader reader;
+	struct task_struct *task;
+	unsigned int i;
+
+	reaper.mem = kunit_kcalloc(test, MR_MANY, sizeof(reaper.mem[0]), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, reaper.mem);
+	for (i = 0; i < MR_MANY; ++i)
+		reaper.mem[i] = mr_new(test, ua + 2 * i * PAGE_SIZE, 1);
+	init_completion(&reaper.done);
+	mm_iommu_reader_add(current->mm->context.iommu, &reader);
+	mm_iommu_enter(&reader);
+	task = kthread_run(mr_reaper, &reaper, "mr-reaper");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&reaper.done, HZ / 5));
+	KUNIT_EXPECT_EQ(test, mr_registered(), 0);
+	KUNIT_EXPECT_TRUE(test, mr_is_pinned(test, ua));
+	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked + MR_MANY);
+
+	mm_iommu_leave(&reader);
+	wait_for_completion(&reaper.done);
+	kthread_stop(task);
+	mm_iommu_reader_del(&reader);
+	KUNIT_EXPECT_FALSE(test, mr_is_pinned(test, ua));
 	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked);
 }
 
@@ -518,6 +574,7 @@ static struct kunit_case mr_cases[] = {
 	KUNIT_CASE(mr_overlaps),
 	KUNIT_CASE(mr_many),
 	KUNIT_CASE(mr_in_use),
+	KUNIT_CASE(mr_drop_many),
 	KUNIT_CASE(mr_reap_some),
 	KUNIT_CASE(mr_refusals),
 	KUNIT_CASE(mr_absurd),
