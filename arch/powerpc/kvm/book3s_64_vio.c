@@ -539,13 +539,16 @@ int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
 				       stt, O_RDWR | O_CLOEXEC);
 	if (ret < 0) {
 		kvm_put_kvm_no_destroy(kvm);
-		kvmppc_tce_free(stt);
 	} else {
 		list_add_tail(&stt->list, &kvm->arch.spapr_tce_tables);
 		hlist_add_head_rcu(&stt->hash,
 				   kvmppc_tce_bucket(kvm, stt->liobn));
 	}
 	mutex_unlock(&kvm->arch.spapr_tce_lock);
+
+	/* Waits for mmap_lock; whoever takes a group away waits for the lock above */
+	if (ret < 0)
+		kvmppc_tce_free(stt);
 
 	return ret;
 }
