@@ -850,13 +850,17 @@ EXPORT_SYMBOL_GPL(iommu_user_end_ioctls);
  * For whoever changes what hypercalls read of a table: its groups, and what the
  * table leads to.  A table that was closed has waited.
  *
- * Context: may sleep, for as long as a hypercall takes; nobody opens or closes
- * @tbl meanwhile.
+ * Whoever closes the table meanwhile is waited for: until then there are hypercalls,
+ * and then there may be no mm.
+ *
+ * Context: may sleep, for as long as a hypercall or closing takes; without it_lock.
  */
 void iommu_user_synchronize(struct iommu_table *tbl)
 {
+	mutex_lock(&tbl->it_lock);
 	if (tbl->it_mm)
 		mm_iommu_synchronize(tbl->it_reader.iommu);
+	mutex_unlock(&tbl->it_lock);
 }
 EXPORT_SYMBOL_GPL(iommu_user_synchronize);
 
@@ -877,6 +881,7 @@ void iommu_user_close(struct iommu_table *tbl)
 	if (!iommu_user_is_open(tbl))
 		return;
 
+	mutex_lock(&tbl->it_lock);
 	iommu_user_end_ioctls(tbl);
 	WRITE_ONCE(tbl->it_mm, NULL);
 	/* Hypercalls that saw it_mm set are over after this */
@@ -886,6 +891,7 @@ void iommu_user_close(struct iommu_table *tbl)
 	if (registered)
 		mm_iommu_reader_del(&tbl->it_reader);
 	WRITE_ONCE(tbl->it_mm_pinned, NULL);
+	mutex_unlock(&tbl->it_lock);
 }
 EXPORT_SYMBOL_GPL(iommu_user_close);
 

@@ -179,6 +179,7 @@ static struct ut_table *ut_create(struct kunit *test, unsigned int page_shift)
 	t->tbl.it_base = (unsigned long)t->hw;
 	t->tbl.it_userspace = (__force __be64 *)t->user;
 	kref_init(&t->tbl.it_kref);
+	mutex_init(&t->tbl.it_lock);
 
 	KUNIT_ASSERT_EQ(test, iommu_user_open(&t->tbl, current->mm, false), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, ut_close, t), 0);
@@ -563,6 +564,7 @@ static void ut_region_dropped(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, 1, ua, DMA_BIDIRECTIONAL), 0);
 	mm_iommu_drop(current->mm, mem);
+	mm_iommu_reap(current->mm);
 	KUNIT_EXPECT_EQ(test, ut_map(t, 1, 1, ua + PAGE_SIZE,
 				     DMA_BIDIRECTIONAL), -EINVAL);
 	ut_expect_clear(test, t, 1, 1);
@@ -801,6 +803,63 @@ static void ut_open_and_close(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iommu_user_open(&t->tbl, current->mm, false),
 			-ENOMEM);
 	KUNIT_EXPECT_NULL(test, t->tbl.it_mm);
+	ut_unregister(test, mem);
+}
+
+struct ut_waiter {
+	struct iommu_table *tbl;
+	void (*wait)(struct iommu_table *tbl);
+	struct task_struct *task;
+	struct completion done;
+};
+
+static int ut_waiter(void *arg)
+{
+	struct ut_waiter *waiter = arg;
+
+	waiter->wait(waiter->tbl);
+	complete_all(&waiter->done);
+	while (!kthread_should_stop())
+		msleep(20);
+	return 0;
+}
+
+/* Whether it is still waiting after a while */
+static bool ut_waits(struct kunit *test, struct ut_waiter *waiter)
+{
+	init_completion(&waiter->done);
+	waiter->task = kthread_run(ut_waiter, waiter, "ut-waiter");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(waiter->task));
+	return !wait_for_completion_timeout(&waiter->done, HZ / 5);
+}
+
+static void ut_end_wait(struct ut_waiter *waiter)
+{
+	wait_for_completion(&waiter->done);
+	kthread_stop(waiter->task);
+}
+
+/*
+ * A platform may take a group off a table that VFIO is closing: the hypercalls that
+ * VFIO waits for still read the group.
+ */
+static void ut_synchronize_and_close(struct kunit *test)
+{
+	unsigned long ua = ut_memory(test, 1);
+	struct mm_iommu_table_group_mem_t *mem = ut_register(test, ua, 1);
+	struct ut_table *t = ut_create(test, PAGE_SHIFT);
+	struct ut_waiter closer = { &t->tbl, iommu_user_close };
+	struct ut_waiter platform = { &t->tbl, iommu_user_synchronize };
+	struct mm_iommu_reader reader;
+
+	mm_iommu_reader_add(current->mm->context.iommu, &reader);
+	mm_iommu_enter(&reader);
+	KUNIT_EXPECT_TRUE(test, ut_waits(test, &closer));
+	KUNIT_EXPECT_TRUE(test, ut_waits(test, &platform));
+	mm_iommu_leave(&reader);
+	ut_end_wait(&closer);
+	ut_end_wait(&platform);
+	mm_iommu_reader_del(&reader);
 	ut_unregister(test, mem);
 }
 
@@ -1134,6 +1193,7 @@ static struct kunit_case ut_cases[] = {
 	KUNIT_CASE(ut_lists),
 	KUNIT_CASE(ut_pieces),
 	KUNIT_CASE(ut_open_and_close),
+	KUNIT_CASE(ut_synchronize_and_close),
 	KUNIT_CASE(ut_pinned),
 	KUNIT_CASE(ut_pinned_fails),
 	KUNIT_CASE(ut_entry_lock),

@@ -577,6 +577,7 @@ struct iommu_table {
 	struct mm_struct *it_mm_pinned;
 	unsigned int it_ends;
 	struct mm_iommu_reader it_reader;
+	struct mutex it_lock; /* user TCEs are being closed */
 	long refs;
 	unsigned int nr;	/* in world.table[] */
 	u64 *foreign;		/* the hardware view that a hypervisor keeps */
