@@ -90,29 +90,46 @@ static long pinned_pages(void)
 	       number_in(vmstat, "nr_foll_pin_released ");
 }
 
+/* Does nothing, for as long */
+static void rest(void *arg)
+{
+	const __u64 *ns = arg;
+
+	usleep(*ns / 1000);
+}
+
 /*
  * @act returns while the guest computes; @before prepares each try.  Which of several
  * tries passes does not matter: what waits for the guest to be left passes in none.
+ * Where the host leaves it by itself in as much time, as a busy machine does, that
+ * cannot be told.
  */
 static void expect_no_wait(struct waits *waits, void (*before)(void *arg),
 			   void (*act)(void *arg))
 {
-	unsigned int tries, hangs = 0, moved = 0;
+	unsigned int tries, hangs = 0, moved = 0, busy = 0;
 	enum compute_beside how = BESIDE_MOVED;
+	__u64 ns;
 
 	for (tries = 0; tries < TRIES && hangs < HANGS && how != BESIDE_QUIET; tries++) {
 		if (before)
 			before(waits);
 		compute_start(&waits->guest);
 		compute_settle(&waits->guest);
-		how = compute_beside(&waits->guest, act, waits, NULL);
-		compute_stop(&waits->guest);
+		how = compute_beside(&waits->guest, act, waits, &ns);
 		hangs += how == BESIDE_HUNG;
-		moved += how == BESIDE_MOVED;
+		if (how == BESIDE_MOVED) {
+			moved++;
+			busy += compute_beside(&waits->guest, rest, &ns, NULL) ==
+				BESIDE_MOVED;
+		}
+		compute_stop(&waits->guest);
 	}
 	if (hangs || moved)
-		ktap_say("  %u times hung until the guest was stopped, %u times the guest was left",
-			 hangs, moved);
+		ktap_say("  %u times hung until the guest was stopped, %u times the guest was left: with nothing done, %u",
+			 hangs, moved, busy);
+	if (how == BESIDE_MOVED && busy * 2 >= moved)
+		case_skip("this machine is too busy to tell");
 	expect(waits->env, how == BESIDE_QUIET);
 }
 
