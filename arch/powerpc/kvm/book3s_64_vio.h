@@ -1560,14 +1560,14 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 	return H_SUCCESS;
 }
 
-/* Does kvmppc_tce_put_one() serve a table?  In all modes, then. */
+/* Does kvmppc_tce_put_one() serve a table?  In all modes that can change it, then. */
 static __always_inline bool
 kvmppc_tce_has_one(const struct kvmppc_spapr_tce_table *stt,
 		   const struct iommu_table *tbl)
 {
 	return !tbl->it_indirect_levels &&
 	       tbl->it_page_shift == stt->page_shift &&
-	       iommu_user_can(tbl, IOMMU_USER_REAL);
+	       (!tbl->it_base || iommu_user_can(tbl, IOMMU_USER_REAL));
 }
 
 /*
@@ -1576,11 +1576,11 @@ kvmppc_tce_has_one(const struct kvmppc_spapr_tce_table *stt,
  */
 static __always_inline u64
 kvmppc_tce_one_word(struct kvm *kvm, struct mm_iommu_reader *reader,
-		    struct kvmppc_spapr_tce_table *stt, u64 tce,
+		    const struct iommu_table *tbl, u64 tce,
 		    unsigned long *ua, struct mm_iommu_table_group_mem_t **pmem,
 		    const bool search)
 {
-	const unsigned int shift = stt->page_shift;
+	const unsigned int shift = tbl->it_page_shift;
 	struct mm_iommu_table_group_mem_t *mem;
 	struct kvm_memory_slot *slot = NULL;
 	u64 word;
@@ -1593,8 +1593,7 @@ kvmppc_tce_one_word(struct kvm *kvm, struct mm_iommu_reader *reader,
 	if (!mem || !iommu_user_open_region(mem, KVMPPC_TCE_MODE))
 		return 0;
 
-	word = iommu_user_word(mem, shift, *ua,
-			       iommu_user_ioda_perm(tce & IOMMU_USER_PERM));
+	word = iommu_user_tce(mem, tbl, *ua, tce & IOMMU_USER_PERM);
 	if (!word || !iommu_user_take(mem, 1))
 		return 0;
 
@@ -1631,7 +1630,8 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 	u64 *shadow, *user, old = 0, word = 0, new = 0;
 	struct iommu_table *tbl;
 	unsigned long idx, ua;
-	__be64 *hw;
+	__be64 *hw = NULL;
+	int error;
 
 	stt = kvmppc_tce_find(kvm, liobn);
 	if (unlikely(!stt))
@@ -1643,15 +1643,18 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 	tbl = READ_ONCE(stt->only);
 	if (unlikely(!tbl || !kvmppc_tce_usable(kvm, tbl)))
 		return H_TOO_HARD;
+	if (likely(tbl->it_base))
+		hw = (__be64 *)tbl->it_base + idx;
+	else if (KVMPPC_TCE_MODE == IOMMU_USER_REAL)
+		return H_TOO_HARD;
 	shadow = READ_ONCE(stt->pages[idx / TCES_PER_PAGE]);
 	if (unlikely(!shadow))
 		return H_TOO_HARD;
 	shadow += idx % TCES_PER_PAGE;
-	hw = (__be64 *)tbl->it_base + idx;
 	user = (__force u64 *)tbl->it_userspace + idx;
 
 	if (tce & IOMMU_USER_PERM) {
-		word = kvmppc_tce_one_word(kvm, reader, stt, tce, &ua, &mem,
+		word = kvmppc_tce_one_word(kvm, reader, tbl, tce, &ua, &mem,
 					   search);
 		if (!word)
 			return H_TOO_HARD;
@@ -1666,11 +1669,18 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 			atomic64_dec(&mem->mapped);
 		return H_TOO_HARD;
 	}
-	iommu_user_store(hw, word);
-	WRITE_ONCE(*shadow, tce);
-	iommu_user_unlock(user, new);
+	error = iommu_user_write(tbl, hw, stt->offset + idx, word, KVMPPC_TCE_MODE);
+	if (likely(!error))
+		WRITE_ONCE(*shadow, tce);
+	iommu_user_unlock(user, error ? old : new);
 	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
 		preempt_enable();
+
+	if (unlikely(error)) {
+		if (mem)
+			atomic64_dec(&mem->mapped);
+		return H_TOO_HARD;
+	}
 
 	if (word)
 		vcpu->stat.tce_mapped++;

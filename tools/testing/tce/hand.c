@@ -972,7 +972,7 @@ static void entry_busy(void)
 		l = liobns[i];
 		for (at = 1; at <= (l == SAME ? 1 : 16); ++at) {
 			begin(l, FOREIGN);
-			make_busy(at, 0);
+			make_busy(at, 20);
 			WRONG_IF(now(put_call(TIER_EARLY, l, 0, page_tce(PAGE))) != H_TOO_HARD);
 			make_busy(at, 20);
 			WRONG_IF(now(put_call(TIER_VIRT, l, 0, page_tce(PAGE))) != H_SUCCESS);

@@ -704,30 +704,48 @@ static __always_inline void iommu_user_gone(struct iommu_user_batch *batch,
 }
 
 /**
+ * iommu_user_write() - change the hardware word of a locked entry
+ * @tbl: table
+ * @hw: the word; NULL when a hypervisor keeps the hardware view
+ * @entry: the entry, counted from bus address 0
+ * @tce: new hardware word: host physical address and permissions, or 0
+ * @mode: where this runs
+ *
+ * Return: 0; -EIO when the hypervisor refused, or -EAGAIN when it is busy, in which
+ * cases nothing was changed.
+ */
+static __always_inline int iommu_user_write(struct iommu_table *tbl, __be64 *hw,
+					    unsigned long entry, u64 tce,
+					    const enum iommu_user_mode mode)
+{
+	if (mode == IOMMU_USER_REAL || likely(hw)) {
+		iommu_user_store(hw, tce);
+		return 0;
+	}
+
+	/* The user word says what is there: nobody has to ask */
+	return tbl->it_ops->put(tbl, entry, tce);
+}
+
+/**
  * iommu_user_set() - change a locked entry
  * @batch: takes over the count of the translation that was there
  * @pos: the entry
- * @tce: new hardware word: host physical address and permissions, or 0
+ * @tce: new hardware word, as for iommu_user_write()
  * @old: the user word that iommu_user_lock() returned
  * @mode: where this runs
  *
- * Return: 0; -EIO when the hypervisor that keeps the hardware view refused, or
- * -EAGAIN when it is busy, in which cases nothing was changed.
+ * Return: as iommu_user_write().
  */
 static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
 					  struct iommu_user_pos *pos,
 					  u64 tce, u64 old,
 					  const enum iommu_user_mode mode)
 {
-	if (mode == IOMMU_USER_REAL || likely(pos->hw)) {
-		iommu_user_store(pos->hw, tce);
-	} else {
-		/* The user word says what is there: nobody has to ask */
-		int ret = pos->tbl->it_ops->put(pos->tbl, pos->entry, tce);
+	int ret = iommu_user_write(pos->tbl, pos->hw, pos->entry, tce, mode);
 
-		if (ret)
-			return ret;
-	}
+	if (ret)
+		return ret;
 
 	iommu_user_gone(batch, pos->tbl, pos->entry, old, mode);
 	return 0;
