@@ -9,13 +9,16 @@
  * The kernel has to be built for that (CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <linux/kvm.h>
+#include <linux/vfio.h>
 
 #include "cases.h"
 
@@ -92,6 +95,79 @@ static void expect_released(struct env *env)
 {
 	expect(env, released(env));
 	vfio_register(&env->dev, env->vm.mem, env->vm.size);
+}
+
+/*
+ * Groups that VFIO takes from the platform and gives back
+ */
+
+static long try_take(struct env *env)
+{
+	struct vfio_dev *dev = &env->dev;
+	char path[32];
+	long ret;
+
+	snprintf(path, sizeof(path), "/dev/vfio/%d", dev->id);
+	dev->group = open(path, O_RDWR);
+	if (dev->group < 0)
+		return -errno;
+	dev->container = open("/dev/vfio/vfio", O_RDWR);
+	ret = dev->container < 0 ? -errno : vfio_join(dev, dev->container);
+	if (!ret && ioctl(dev->container, VFIO_SET_IOMMU, VFIO_SPAPR_TCE_v2_IOMMU))
+		ret = -errno;
+	if (ret) {
+		close(dev->container);
+		close(dev->group);
+	}
+	return ret;
+}
+
+static void open_group(struct env *env)
+{
+	vfio_open_group(&env->dev);
+}
+
+static long try_give_back(struct env *env)
+{
+	return close(env->dev.container) || close(env->dev.group) ? -errno : 0;
+}
+
+/* All that there was before is there again, and works */
+static void check_taken(struct env *env, long ret)
+{
+	if (ret)
+		open_group(env);
+	vfio_register(&env->dev, env->vm.mem, env->vm.size);
+	expect(env, vm_group_add(&env->vm, &env->dev) == 0);
+	vfio_create_window(&env->dev, SHIFT, WINDOW);
+	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, unregister(env) == -EBUSY);
+	expect(env, put(env, 0, 0) == H_SUCCESS);
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	expect(env, try_give_back(env) == 0);
+}
+
+static void check_given_back(struct env *env, long ret)
+{
+	(void)ret;
+	open_group(env);
+	check_taken(env, 0);
+}
+
+/* First, as the platform does some of it for the first one only */
+static void take_and_give_back(struct env *env)
+{
+	static const struct step steps[] = {
+		{ "taking a group", nothing, try_take, check_taken, { -ENOMEM } },
+		{ "giving it back", open_group, try_give_back, check_given_back, { 0 } },
+	};
+	unsigned int i;
+
+	vm_create(&env->vm, 16 << 20);
+	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+	for (i = 0; i < ARRAY_SIZE(steps); i++)
+		sweep(env, &steps[i]);
 }
 
 /*
@@ -505,6 +581,7 @@ static void release(struct env *env)
 }
 
 static const struct test_case cases[] = {
+	CASE(take_and_give_back),
 	CASE(create_liobn),
 	CASE(fault_of_a_shadow),
 	CASE(bind),
