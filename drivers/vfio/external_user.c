@@ -189,8 +189,9 @@ EXPORT_SYMBOL_GPL(vfio_group_del_external_user);
  * The id is the name of the group's directory in /sys/kernel/iommu_groups.
  * It may be asked only while the group is pinned.
  *
- * Context: May sleep.  Takes the group's lock.  The caller must hold a
- * reference on @file.
+ * Context: Any.  The caller must hold a reference on @file.  Takes no lock: a
+ * reader of debugfs asks, whom the end of a VM waits for, and VFIO ends VMs, and
+ * takes kvm->lock, under the group's lock.
  *
  * Return:
  * * >= 0	- The id
@@ -200,15 +201,12 @@ EXPORT_SYMBOL_GPL(vfio_group_del_external_user);
 int vfio_external_user_iommu_id(struct file *file)
 {
 	struct vfio_group *group = vfio_group_from_file(file);
-	int ret = -EINVAL;
 
-	if (!group)
+	/* Cleared when its last device goes, after its container let go of it */
+	if (!group || !READ_ONCE(group->iommu_group) ||
+	    !atomic_read(&group->external_users))
 		return -EINVAL;
 
-	mutex_lock(&group->group_lock);
-	if (group->iommu_group && vfio_group_has_external_user(group))
-		ret = iommu_group_id(group->iommu_group);
-	mutex_unlock(&group->group_lock);
-	return ret;
+	return group->iommu_group_id;
 }
 EXPORT_SYMBOL_GPL(vfio_external_user_iommu_id);
