@@ -204,6 +204,36 @@ static void kvmppc_tce_link(struct kvmppc_spapr_tce_table *stt,
 }
 
 /*
+ * Have entries worked in pieces from now on, if with @tbl they stand for so many
+ * hardware entries.  For as long as some runs know @tbl and others do not, all of them
+ * have to do it in the same way: so what works an entry at once is over before @tbl is
+ * bound.
+ */
+static void kvmppc_tce_note_pieces(struct kvmppc_spapr_tce_table *stt,
+				   const struct iommu_table *tbl)
+{
+	struct kvmppc_spapr_tce_iommu_table *stit;
+	unsigned long work, foreign;
+
+	lockdep_assert_held(&stt->kvm->arch.spapr_tce_lock);
+
+	work = 1UL << kvmppc_tce_parts_shift(stt, tbl);
+	foreign = tbl->it_base ? 0 : work;
+	list_for_each_entry(stit, &stt->iommu_tables, next) {
+		unsigned long parts = 1UL << kvmppc_tce_parts_shift(stt, stit->tbl);
+
+		work += parts;
+		foreign += stit->tbl->it_base ? 0 : parts;
+	}
+
+	if (stt->in_pieces || (work <= IOMMU_USER_PIECE && foreign <= IOMMU_USER_FOREIGN))
+		return;
+
+	WRITE_ONCE(stt->in_pieces, true);
+	kvmppc_tce_synchronize(stt->kvm);
+}
+
+/*
  * Record that @file, for the group with the id @group, wants @tbl bound.  Takes
  * over the reference on @tbl.
  */
@@ -245,6 +275,7 @@ static long kvmppc_tce_bind(struct kvm *kvm, struct kvmppc_spapr_tce_table *stt,
 	stit->tbl = tbl;
 	INIT_LIST_HEAD(&stit->owners);
 	list_add_tail(&owner->next, &stit->owners);
+	kvmppc_tce_note_pieces(stt, tbl);
 	kvmppc_tce_link(stt, stit);
 	trace_kvm_tce_bind(kvm, stt->liobn, tbl, group);
 	return 0;

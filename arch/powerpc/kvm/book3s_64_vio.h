@@ -125,6 +125,9 @@ struct kvmppc_spapr_tce_iommu_table {
  *	under kvm->arch.spapr_tce_lock, read in sections
  * @only: the table bound, if it is the only one and kvmppc_tce_put_one() serves
  *	it; goes with @iommu_tables
+ * @in_pieces: an entry stood, or will stand, for more hardware entries than may be
+ *	changed with preemption off; set a grace period before the table that makes
+ *	it so is bound, and never cleared
  * @alloc_lock: serializes the allocation of shadow pages
  * @large_lock: serializes changes of entries that are worked in pieces
  * @nr_pages: shadow pages that are there
@@ -140,6 +143,7 @@ struct kvmppc_spapr_tce_table {
 	u64 size;
 	struct list_head iommu_tables;
 	struct iommu_table *only;
+	bool in_pieces;
 	struct mutex alloc_lock; /* shadow pages */
 	struct mutex large_lock; /* entries worked in pieces */
 	unsigned long nr_pages;
@@ -185,7 +189,6 @@ struct kvmppc_tce_mem {
  * @nr: tables
  * @work: hardware entries that a guest entry stands for, in all tables; 1 at least
  * @at_once: hardware entries that a piece of a guest entry may have
- * @in_pieces: a guest entry stands for more than may be changed with preemption off
  * @flat: one part per entry in each table
  * @simple: @flat, and one table
  * @mem: memory around the page met last, if @flat
@@ -205,7 +208,6 @@ struct kvmppc_tce_run {
 	unsigned int nr;
 	unsigned long work;
 	unsigned long at_once;
-	bool in_pieces;
 	bool flat;
 	bool simple;
 	struct kvmppc_tce_mem mem;
@@ -342,8 +344,8 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 	}
 
 	run->at_once = foreign ? IOMMU_USER_FOREIGN : IOMMU_USER_PIECE;
-	run->in_pieces = work > IOMMU_USER_PIECE || foreign > IOMMU_USER_FOREIGN;
-	if (!virt && n && (run->in_pieces || n * foreign > IOMMU_USER_FOREIGN))
+	if (!virt && n && (READ_ONCE(stt->in_pieces) ||
+			   n * foreign > IOMMU_USER_FOREIGN))
 		return kvmppc_tce_hard(&run->stat->tce_hard_count);
 
 	run->flat = run->nr && work == run->nr;
@@ -982,7 +984,7 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	if (ret != H_SUCCESS)
 		return ret;
 
-	if (virt && run->in_pieces)
+	if (virt && READ_ONCE(run->stt->in_pieces))
 		ret = kvmppc_tce_set_in_pieces(run, tce, ua, ref);
 	else
 		ret = kvmppc_tce_set_at_once(run, tce, ua, ref);
