@@ -88,16 +88,17 @@ static bool iommu_user_alloc_lists(void)
 	return done;
 }
 
-/* Entries are locked: no time to wait, but for a hypervisor that soon is no longer busy */
+/* Entries are locked: a hypervisor that is busy is asked again @most times only */
 static int iommu_user_ask_list(const struct iommu_user_pos *pos,
-			       const __be64 *tces, unsigned long n)
+			       const __be64 *tces, unsigned long n,
+			       unsigned int most)
 {
 	unsigned int us;
 	int ret;
 
 	for (us = 0; ; ++us) {
 		ret = pos->tbl->it_ops->put_list(pos->tbl, pos->entry, tces, n);
-		if (ret != -EAGAIN || us == IOMMU_USER_BUSY_US)
+		if (ret != -EAGAIN || us == most)
 			return ret;
 		udelay(1);
 	}
@@ -143,7 +144,7 @@ static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
 	unsigned long i;
 	int ret = 0;
 
-	if (map && !iommu_user_ask_list(pos, NULL, n)) {
+	if (map && !iommu_user_ask_list(pos, NULL, n, IOMMU_USER_SETTLE_US)) {
 		memset(list->user, 0, n * sizeof(list->user[0]));
 		return error;
 	}
@@ -192,7 +193,7 @@ int iommu_user_put_list(struct iommu_user_batch *batch,
 
 	if (!ref)
 		memset(list->user, 0, n * sizeof(list->user[0]));
-	ret = iommu_user_ask_list(pos, ref ? list->tce : NULL, n);
+	ret = iommu_user_ask_list(pos, ref ? list->tce : NULL, n, IOMMU_USER_BUSY_US);
 	if (ret)
 		ret = iommu_user_settle(batch, ref, pos, list, n, ret);
 

@@ -633,7 +633,9 @@ static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 
 		if (ret != H_BUSY && (ret != H_SUCCESS || !call->n))
 			return ret;
-		if (fatal_signal_pending(current))
+		/* Nobody knows how long a hypervisor is busy: the VMM may be wanted */
+		if (fatal_signal_pending(current) ||
+		    (ret == H_BUSY && signal_pending(current)))
 			return H_TOO_HARD;
 		if (ret == H_BUSY)
 			usleep_range(50, 200);

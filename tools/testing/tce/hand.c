@@ -931,9 +931,9 @@ static void make_busy(unsigned int at, unsigned int more)
 	world.refuse_more = more;
 }
 
-/* Longer than it is waited for with entries locked, once and twice */
+/* Also longer than a list is waited for with entries locked, and than its clearing is */
 static const unsigned int busy_for[] = {
-	0, 3, IOMMU_USER_BUSY_US + 4, 2 * IOMMU_USER_BUSY_US, 1000,
+	0, 3, IOMMU_USER_BUSY_US + 4, 1000, 2 * IOMMU_USER_SETTLE_US,
 };
 
 /* Whoever asks again in the end gets what was asked for, and each view agrees */
@@ -946,7 +946,7 @@ static void list_busy(void)
 			begin(SAME, FOREIGN);
 			now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD_PAGES, LISTED / 2));
 			/* Neither to be changed nor to be cleared: refused, in the end */
-			if (busy_for[i] <= 2 * IOMMU_USER_BUSY_US) {
+			if (busy_for[i] <= IOMMU_USER_SETTLE_US) {
 				make_busy(at, busy_for[i]);
 				WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, PAGE,
 						       LISTED)) != H_SUCCESS);
@@ -978,6 +978,15 @@ static void entry_busy(void)
 			WRONG_IF(now(put_call(TIER_VIRT, l, 0, page_tce(PAGE))) != H_SUCCESS);
 			WRONG_IF(!leads_to(FOREIGN, 0, PAGE));
 			make_busy(at, 20);
+			WRONG_IF(now(put_call(TIER_VIRT, l, 0, 0)) != H_SUCCESS);
+			WRONG_IF(world_mapped(STAYING) != 1);
+
+			/* Whoever has a signal leaves it to the VMM */
+			make_busy(at, ~0U);
+			plain_signal = true;
+			WRONG_IF(now(put_call(TIER_VIRT, l, 0, page_tce(PAGE))) != H_TOO_HARD);
+			plain_signal = false;
+			make_busy(0, 0);
 			WRONG_IF(now(put_call(TIER_VIRT, l, 0, 0)) != H_SUCCESS);
 			WRONG_IF(world_mapped(STAYING) != 1);
 			end();

@@ -17,7 +17,7 @@ __thread unsigned int sections;
 __thread unsigned long shim_mmcr0;
 atomic_long_t num_poisoned_pages;
 unsigned int most_work;
-bool fatal_signal;
+bool fatal_signal, plain_signal;
 bool use_vmalloc;
 int fail_alloc;
 bool failed_alloc;

@@ -262,8 +262,9 @@ void might_sleep(void);
 #define cond_resched()		might_sleep()
 void usleep_range(unsigned long from, unsigned long to);
 static inline void udelay(unsigned long us) { (void)us; }
-extern bool fatal_signal;
+extern bool fatal_signal, plain_signal;
 #define fatal_signal_pending(task)	fatal_signal
+#define signal_pending(task)		(fatal_signal || plain_signal)
 #define kick_all_cpus_sync()	do { } while (0)
 
 /*
