@@ -12,6 +12,8 @@ on = $(filter $(MACHINES),$(1))
 debug_4k := $(addsuffix .debug-4k-nohz,$(call on,powernv9))
 # A CPU without a tick, which a guest that computes keeps for itself
 nohz := $(addsuffix .nohz,$(call on,powernv9))
+# Its windows are made and removed by a hypervisor, where the others make tables
+faults := $(addsuffix .faults,$(call on,pseries))
 large := $(addsuffix .large-pages,$(call on,powernv9 pseries))
 groups := $(addsuffix .five-groups,$(call on,powernv9))
 client := $(addsuffix .client,$(call on,powernv9 powernv8))
@@ -29,7 +31,7 @@ kasan := $(addsuffix .kasan,$(call on,powernv9 powernv10))
 boots := $(MACHINES) $(large) $(groups)
 here := x86 no-iommu lint tce litmus overlay
 
-CHECK := kernel tests static kernel-debug-4k-nohz $(debug_4k) $(nohz) $(boots) $(client) $(here)
+CHECK := kernel tests static kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) $(boots) $(client) $(here)
 ALL := $(filter-out $(client),$(CHECK)) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
 	kernel-kasan $(kasan) kernel-4k $(4k) mutants debian modular page bisect
 PARTS := $(sort $(CHECK) $(ALL))
@@ -43,7 +45,7 @@ $(PARTS): ; @$(lab)part $@
 $(boots) $(library) $(random): kernel tests
 $(client) $(client_all) $(client_l2): kernel
 $(client_all): tests
-$(debug_4k) $(nohz): kernel-debug-4k-nohz tests
+$(debug_4k) $(nohz) $(faults): kernel-debug-4k-nohz tests
 $(debug): kernel-debug tests
 $(kasan): kernel-kasan tests
 $(4k): kernel-4k tests
