@@ -788,6 +788,33 @@ static void eu_start(struct kunit *test, struct eu_thread *t, struct eu_user *u,
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
 }
 
+static long eu_iommu_id(struct eu_user *u)
+{
+	return vfio_external_user_iommu_id(u->group);
+}
+
+/* Whoever holds the group's lock may wait for whoever asks (KVM's debugfs) */
+static void eu_id_beside_a_locked_group(struct kunit *test)
+{
+	struct eu_user *u = test->priv;
+	struct vfio_group *group = vfio_group_from_file(u->group);
+	struct eu_thread reader;
+	bool over;
+
+	eu_configure(test, u);
+	KUNIT_EXPECT_EQ(test, 0, vfio_group_add_external_user(u->group));
+
+	mutex_lock(&group->group_lock);
+	eu_start(test, &reader, u, eu_iommu_id);
+	over = wait_for_completion_timeout(&reader.done, EU_PATIENCE);
+	mutex_unlock(&group->group_lock);
+	if (!over)
+		wait_for_completion(&reader.done);
+	KUNIT_EXPECT_TRUE(test, over);
+	KUNIT_EXPECT_EQ(test, eu_group_id(u), reader.ret);
+	KUNIT_EXPECT_EQ(test, 0, vfio_group_del_external_user(u->group));
+}
+
 static long eu_stay(struct eu_user *u)
 {
 	long ret = eu_ioctl(u->container, EU_STAY, 0);
@@ -1038,6 +1065,7 @@ static struct kunit_case eu_test_cases[] = {
 	KUNIT_CASE(eu_pin_outlives_the_owners_files),
 	KUNIT_CASE(eu_unbind_while_pinned),
 	KUNIT_CASE(eu_rebind_while_pinned),
+	KUNIT_CASE(eu_id_beside_a_locked_group),
 	KUNIT_CASE(eu_group_leaves_during_ioctl),
 	KUNIT_CASE(eu_unbind_during_ioctl),
 	KUNIT_CASE(eu_rebind_during_ioctl),
