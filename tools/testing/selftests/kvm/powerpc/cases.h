@@ -25,6 +25,10 @@
 #define DATA		(VM_FREE + 0x200000UL)
 #define HOLE		0x40000000UL
 
+/* QEMU's pci-ohci, which its driver and a keyboard keep busy */
+#define USB_VENDOR	0x106b
+#define USB_DEVICE	0x003f
+
 /* What user space answers when a hypercall reaches it */
 #define FROM_USER	(-4242L)
 

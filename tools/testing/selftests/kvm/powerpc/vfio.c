@@ -59,14 +59,19 @@ static bool pci_write(const char *bdf, const char *file, const char *text)
 	return !fclose(f);
 }
 
+void vfio_take_from_driver(const struct vfio_dev *dev)
+{
+	/* There is no such file when it has no driver */
+	pci_write(dev->bdf, "driver/unbind", dev->bdf);
+}
+
 void vfio_give_to(const struct vfio_dev *dev, const char *driver)
 {
 	char path[PATH_MAX], link[PATH_MAX] = "";
 
 	ktap_need(pci_write(dev->bdf, "driver_override", driver),
 		  "choosing the driver %s for %s", driver, dev->bdf);
-	/* There is no such file when it has no driver */
-	pci_write(dev->bdf, "driver/unbind", dev->bdf);
+	vfio_take_from_driver(dev);
 	ktap_need(pci_write(dev->bdf, "subsystem/drivers_probe", dev->bdf),
 		  "having %s probed", dev->bdf);
 
@@ -105,9 +110,30 @@ static int vfio_group_of(const char *bdf)
 	return atoi(basename(link));
 }
 
-/* The first device of this kind, or the first one after @last in another group */
+/* Where to look for a device: anywhere, or as seen from another one */
+enum place {
+	ANYWHERE,
+	IN_A_LATER_GROUP,
+	IN_THE_SAME_GROUP,
+};
+
+static bool is_there(const char *bdf, int id, enum place place,
+		     const struct vfio_dev *other)
+{
+	switch (place) {
+	case IN_A_LATER_GROUP:
+		return id != other->id && strcmp(bdf, other->bdf) > 0;
+	case IN_THE_SAME_GROUP:
+		return id == other->id && strcmp(bdf, other->bdf);
+	default:
+		return true;
+	}
+}
+
+/* The first device of this kind, seen from @other, if a place is named */
 static bool vfio_search(struct vfio_dev *dev, unsigned int vendor,
-			unsigned int device, const struct vfio_dev *last)
+			unsigned int device, enum place place,
+			const struct vfio_dev *other)
 {
 	struct dirent **entries;
 	int i, id, nr = scandir(PCI_DEVICES, &entries, NULL, alphasort);
@@ -123,10 +149,8 @@ static bool vfio_search(struct vfio_dev *dev, unsigned int vendor,
 		if (dev->bdf[0] || pci_id(bdf, "vendor") != vendor ||
 		    pci_id(bdf, "device") != device)
 			continue;
-		if (last && strcmp(bdf, last->bdf) <= 0)
-			continue;
 		id = vfio_group_of(bdf);
-		if (id < 0 || (last && id == last->id))
+		if (id < 0 || !is_there(bdf, id, place, other))
 			continue;
 		snprintf(dev->bdf, sizeof(dev->bdf), "%.15s", bdf);
 		dev->id = id;
@@ -136,7 +160,7 @@ static bool vfio_search(struct vfio_dev *dev, unsigned int vendor,
 
 void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device)
 {
-	if (!vfio_search(dev, vendor, device, NULL))
+	if (!vfio_search(dev, vendor, device, ANYWHERE, NULL))
 		ktap_skip("no PCI device %04x:%04x is in an IOMMU group", vendor,
 			  device);
 	vfio_need_spapr();
@@ -146,7 +170,13 @@ void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device)
 bool vfio_find_next(struct vfio_dev *dev, const struct vfio_dev *last,
 		    unsigned int vendor, unsigned int device)
 {
-	return vfio_search(dev, vendor, device, last);
+	return vfio_search(dev, vendor, device, IN_A_LATER_GROUP, last);
+}
+
+bool vfio_find_beside(struct vfio_dev *dev, const struct vfio_dev *other,
+		      unsigned int vendor, unsigned int device)
+{
+	return vfio_search(dev, vendor, device, IN_THE_SAME_GROUP, other);
 }
 
 void vfio_open_only_group(struct vfio_dev *dev)

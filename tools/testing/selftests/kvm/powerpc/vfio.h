@@ -32,7 +32,12 @@ void vfio_find(struct vfio_dev *dev, unsigned int vendor, unsigned int device);
 bool vfio_find_next(struct vfio_dev *dev, const struct vfio_dev *last,
 		    unsigned int vendor, unsigned int device);
 
-/* Take the device from its driver, if it has one, and give it to another */
+/* Another one of the same group; false when there is none */
+bool vfio_find_beside(struct vfio_dev *dev, const struct vfio_dev *other,
+		      unsigned int vendor, unsigned int device);
+
+/* Take the device from its driver, if it has one; and give it to another */
+void vfio_take_from_driver(const struct vfio_dev *dev);
 void vfio_give_to(const struct vfio_dev *dev, const char *driver);
 
 /*

@@ -4,6 +4,7 @@
  * VMM ended: a USB controller, which finds what is plugged in by DMA alone.  It has
  * addresses of 32 bits, and so uses the kernel's own table.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
@@ -17,29 +18,26 @@
 
 #include "cases.h"
 
-/* QEMU's pci-ohci, and its driver */
-#define USB_VENDOR	0x106b
-#define USB_DEVICE	0x003f
 #define USB_DRIVER	"ohci-pci"
 
 /* Has the controller fetched the descriptors of a USB device? */
-static bool usb_works(const struct env *env)
+static bool usb_works(const struct vfio_dev *usb)
 {
 	char pattern[PATH_MAX];
 	glob_t found;
 	bool works;
 
 	snprintf(pattern, sizeof(pattern),
-		 "/sys/bus/pci/devices/%s/usb*/*-1/product", env->dev.bdf);
+		 "/sys/bus/pci/devices/%s/usb*/*-1/product", usb->bdf);
 	works = !glob(pattern, 0, NULL, &found);
 	if (works)
 		globfree(&found);
 	return works;
 }
 
-static void wait_for_usb(const struct env *env)
+static void wait_for_usb(const struct vfio_dev *usb)
 {
-	while (!usb_works(env))
+	while (!usb_works(usb))
 		usleep(10000);
 }
 
@@ -49,9 +47,9 @@ static void vmm_of_the_device(struct env *env, void (*end)(struct env *env))
 	int status;
 	pid_t pid;
 
-	wait_for_usb(env);
+	wait_for_usb(&env->dev);
 	vfio_give_to(&env->dev, "vfio-pci");
-	expect(env, !usb_works(env));
+	expect(env, !usb_works(&env->dev));
 	pid = fork();
 	if (!pid) {
 		begin(env);
@@ -66,7 +64,7 @@ static void vmm_of_the_device(struct env *env, void (*end)(struct env *env))
 	waitpid(pid, &status, 0);
 	expect(env, !status || WIFSIGNALED(status));
 	vfio_give_to(&env->dev, USB_DRIVER);
-	wait_for_usb(env);
+	wait_for_usb(&env->dev);
 }
 
 static void kill_vmm(struct env *env)
@@ -105,10 +103,69 @@ static void after_a_vmm_let_go(struct env *env)
 	vmm_of_the_device(env, let_go);
 }
 
+/* The DMA engine behind the same bridge is the VMM's, and the controller @usb is not */
+static void begin_beside(struct env *env, struct vfio_dev *usb)
+{
+	*usb = env->dev;
+	if (!vfio_find_beside(&env->dev, usb, EDU_VENDOR, EDU_DEVICE))
+		case_skip("no DMA engine is in the controller's group");
+	vfio_give_to(&env->dev, "vfio-pci");
+}
+
+static void host_has_the_neighbour(struct env *env)
+{
+	int container = open("/dev/vfio/vfio", O_RDWR);
+	struct vfio_dev usb;
+
+	wait_for_usb(&env->dev);
+	begin_beside(env, &usb);
+	vfio_open_only_group(&env->dev);
+	expect(env, vfio_join(&env->dev, container) == -EPERM);
+	vm_create(&env->vm, 16 << 20);
+	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+	expect(env, vm_group_add(&env->vm, &env->dev) == 0);
+	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == -EINVAL);
+	expect(env, usb_works(&usb));
+}
+
+static void neighbour_is_given_back(struct env *env)
+{
+	struct vfio_dev usb;
+	__u8 *page;
+
+	wait_for_usb(&env->dev);
+	vfio_give_to(&env->dev, "vfio-pci");
+	begin_beside(env, &usb);
+	begin(env);
+	page = env->vm.mem + DATA;
+	vfio_open_device(&env->dev);
+	usb.group = env->dev.group;
+	usb.container = env->dev.container;
+	vfio_open_device(&usb);
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	close(usb.device);
+	vfio_take_from_driver(&usb);
+	expect(env, put(env, PAGE, (DATA + PAGE) | RW) == H_SUCCESS);
+	memset(page, 0x5a, PAGE);
+	edu_copy(&env->dev, 0, PAGE, PAGE);
+	expect(env, page[2 * PAGE - 1] == 0x5a);
+	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
+
+	close(env->dev.device);
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	expect(env, released(env));
+	close(env->dev.container);
+	close(env->dev.group);
+	vfio_give_to(&usb, USB_DRIVER);
+	wait_for_usb(&usb);
+}
+
 static const struct test_case cases[] = {
 	CASE(after_a_vmm_was_killed),
 	CASE(after_its_window_was_removed),
 	CASE(after_a_vmm_let_go),
+	CASE(host_has_the_neighbour),
+	CASE(neighbour_is_given_back),
 };
 
 int main(void)

@@ -58,13 +58,16 @@ static void find_again(struct vfio_dev *dev)
 /* The device does what the guest tells it to, and no more */
 static void expect_works(struct env *env)
 {
+	static __u8 sign;
 	__u8 *page = env->vm.mem + DATA;
 
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, put(env, PAGE, (DATA + PAGE) | RW) == H_SUCCESS);
-	memset(page, 0x5a, PAGE);
+	/* None that is there from an earlier time */
+	sign++;
+	memset(page, sign, PAGE);
 	edu_copy(&env->dev, 0, PAGE, PAGE);
-	expect(env, page[PAGE] == 0x5a && page[2 * PAGE - 1] == 0x5a);
+	expect(env, page[PAGE] == sign && page[2 * PAGE - 1] == sign);
 	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
 }
 
@@ -152,6 +155,32 @@ static void device_of_the_last_case(struct env *env)
 	end_again(env);
 }
 
+/* Two devices of one group: the host finds one again, and the other works on */
+static void neighbour_is_found_again(struct env *env)
+{
+	struct vfio_dev usb;
+
+	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
+	if (!vfio_find_next(&usb, &env->dev, USB_VENDOR, USB_DEVICE) ||
+	    !vfio_find_beside(&env->dev, &usb, EDU_VENDOR, EDU_DEVICE))
+		case_skip("no group here has two devices");
+	vfio_give_to(&usb, "vfio-pci");
+	vfio_give_to(&env->dev, "vfio-pci");
+	begin(env);
+	vfio_open_device(&env->dev);
+	expect_works(env);
+	expect(env, put(env, LAST, DATA | RW) == H_SUCCESS);
+
+	take_away(&usb);
+	expect_works(env);
+	ktap_need(write_file("/sys/bus/pci/rescan", "1"), "rescanning");
+	expect(env, vfio_find_beside(&usb, &env->dev, USB_VENDOR, USB_DEVICE));
+	expect_works(env);
+	expect(env, get(env, LAST) == (DATA | RW));
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	end_again(env);
+}
+
 /* The place in the device tree that a device is described at */
 static bool node_of(const struct vfio_dev *dev, char *node, size_t size)
 {
@@ -206,6 +235,7 @@ static const struct test_case cases[] = {
 	CASE(group_was_bound),
 	CASE(group_was_left),
 	CASE(device_of_the_last_case),
+	CASE(neighbour_is_found_again),
 	CASE(host_bridge_goes),
 };
 
