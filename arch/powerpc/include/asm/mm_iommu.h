@@ -194,7 +194,7 @@ struct mm_iommu_table_group_mem_t *mm_iommu_get(struct mm_struct *mm,
 						unsigned long entries);
 long mm_iommu_put(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem);
 void mm_iommu_drop(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem);
-void mm_iommu_reap(struct mm_struct *mm);
+bool mm_iommu_reap(struct mm_struct *mm);
 
 static __always_inline bool mm_iommu_slot_has(const struct mm_iommu_slot *slot,
 					      unsigned long ua,

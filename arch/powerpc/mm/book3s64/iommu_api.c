@@ -373,32 +373,13 @@ static long mm_iommu_insert(struct mm_iommu *iommu,
 	return 0;
 }
 
-/**
- * mm_iommu_new() - register user memory
- * @mm: current->mm; its locked memory is charged
- * @ua: user address, a multiple of PAGE_SIZE
- * @entries: size in pages of PAGE_SIZE, at least 1; @ua + size does not wrap
- * @pmem: where the new region is stored, with one registration
- *
- * Context: may sleep.
- * Return: 0; -ENOMEM no memory or over the limit of locked memory; -EINVAL
- * nothing to register or overlap with another region; -EFAULT memory that
- * cannot be pinned for writing.
- */
-long mm_iommu_new(struct mm_struct *mm, unsigned long ua, unsigned long entries,
-		  struct mm_iommu_table_group_mem_t **pmem)
+static long mm_iommu_register(struct mm_iommu *iommu, struct mm_struct *mm,
+			      unsigned long ua, unsigned long entries,
+			      struct mm_iommu_table_group_mem_t **pmem)
 {
-	struct mm_iommu *iommu = mm_iommu_of(mm);
 	struct mm_iommu_table_group_mem_t *mem;
 	struct mm_iommu_regions *old;
 	long ret;
-
-	if (!iommu)
-		return -ENOMEM;
-	if (!entries)
-		return -EINVAL;
-	if (!access_ok((void __user *)ua, entries << PAGE_SHIFT))
-		return -EFAULT;
 
 	ret = account_locked_vm(mm, entries, true);
 	if (ret)
@@ -432,6 +413,39 @@ err_free:
 	mm_iommu_free(mem);
 err_account:
 	account_locked_vm(mm, entries, false);
+	return ret;
+}
+
+/**
+ * mm_iommu_new() - register user memory
+ * @mm: current->mm; its locked memory is charged
+ * @ua: user address, a multiple of PAGE_SIZE
+ * @entries: size in pages of PAGE_SIZE, at least 1; @ua + size does not wrap
+ * @pmem: where the new region is stored, with one registration
+ *
+ * Context: may sleep.
+ * Return: 0; -ENOMEM no memory or over the limit of locked memory; -EINVAL
+ * nothing to register or overlap with another region; -EFAULT memory that
+ * cannot be pinned for writing.
+ */
+long mm_iommu_new(struct mm_struct *mm, unsigned long ua, unsigned long entries,
+		  struct mm_iommu_table_group_mem_t **pmem)
+{
+	struct mm_iommu *iommu = mm_iommu_of(mm);
+	long ret;
+
+	if (!iommu)
+		return -ENOMEM;
+	if (!entries)
+		return -EINVAL;
+	if (!access_ok((void __user *)ua, entries << PAGE_SHIFT))
+		return -EFAULT;
+
+	ret = mm_iommu_register(iommu, mm, ua, entries, pmem);
+	/* What was dropped, and has lost its last translation since, is in nobody's way */
+	if ((ret == -ENOMEM || ret == -EINVAL) && mm_iommu_reap(mm))
+		ret = mm_iommu_register(iommu, mm, ua, entries, pmem);
+
 	return ret;
 }
 EXPORT_SYMBOL_GPL(mm_iommu_new);
@@ -560,16 +574,19 @@ EXPORT_SYMBOL_GPL(mm_iommu_drop);
  * removed, a container was released.
  *
  * Context: may sleep.
+ * Return: whether there was such a region.
  */
-void mm_iommu_reap(struct mm_struct *mm)
+bool mm_iommu_reap(struct mm_struct *mm)
 {
 	struct mm_iommu *iommu = mm->context.iommu;
 	struct mm_iommu_table_group_mem_t *mem;
 	LLIST_HEAD(dead);
 	unsigned int i;
 
+	bool found;
+
 	if (!iommu)
-		return;
+		return false;
 
 	mutex_lock(&iommu->lock);
 	for (i = 0; iommu->regions && i < iommu->regions->nr; ++i) {
@@ -579,7 +596,9 @@ void mm_iommu_reap(struct mm_struct *mm)
 	}
 	mutex_unlock(&iommu->lock);
 
+	found = !llist_empty(&dead);
 	mm_iommu_release(mm, &dead);
+	return found;
 }
 EXPORT_SYMBOL_GPL(mm_iommu_reap);
 

@@ -417,6 +417,26 @@ static void mr_in_use(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked);
 }
 
+/* A dropped region is in the way for as long as a translation leads to it, no longer */
+static void mr_dropped_in_the_way(struct kunit *test)
+{
+	unsigned long ua = mr_rw(test, 4), locked = current->mm->locked_vm;
+	struct mm_iommu_table_group_mem_t *mem = mr_new(test, ua, 2), *other;
+
+	atomic64_inc(&mem->mapped);
+	mm_iommu_drop(current->mm, mem);
+	KUNIT_EXPECT_EQ(test, mm_iommu_new(current->mm, ua + PAGE_SIZE, 3, &other), -EINVAL);
+	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked + 2);
+
+	atomic64_dec(&mem->mapped);
+	other = mr_new(test, ua + PAGE_SIZE, 3);
+	KUNIT_EXPECT_EQ(test, mr_registered(), 1);
+	KUNIT_EXPECT_FALSE(test, mr_is_pinned(test, ua));
+	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked + 3);
+	KUNIT_EXPECT_EQ(test, mr_put(other), 0);
+	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked);
+}
+
 /* All regions of a container go in one grace period, and none before */
 static void mr_drop_many(struct kunit *test)
 {
@@ -574,6 +594,7 @@ static struct kunit_case mr_cases[] = {
 	KUNIT_CASE(mr_overlaps),
 	KUNIT_CASE(mr_many),
 	KUNIT_CASE(mr_in_use),
+	KUNIT_CASE(mr_dropped_in_the_way),
 	KUNIT_CASE(mr_drop_many),
 	KUNIT_CASE(mr_reap_some),
 	KUNIT_CASE(mr_refusals),
