@@ -328,7 +328,8 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 		    !kvmppc_tce_usable(stt->kvm, tbl))
 			return kvmppc_tce_hopeless(vcpu,
 						   &run->stat->tce_hard_table);
-		if (!iommu_user_can(tbl, KVMPPC_TCE_MODE))
+		if (!iommu_user_can(tbl, KVMPPC_TCE_MODE) ||
+		    iommu_user_is_crowded(tbl, KVMPPC_TCE_MODE))
 			return kvmppc_tce_hard(&run->stat->tce_hard_table);
 
 		parts = 1UL << kvmppc_tce_parts_shift(stt, tbl);
@@ -1643,7 +1644,8 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 
 	/* Pairs with smp_store_release() in kvmppc_tce_note_only() */
 	tbl = READ_ONCE(stt->only);
-	if (unlikely(!tbl || !kvmppc_tce_usable(kvm, tbl)))
+	if (unlikely(!tbl || !kvmppc_tce_usable(kvm, tbl)) ||
+	    iommu_user_is_crowded(tbl, KVMPPC_TCE_MODE))
 		return H_TOO_HARD;
 	if (likely(tbl->it_base))
 		hw = (__be64 *)tbl->it_base + idx;

@@ -579,6 +579,7 @@ struct iommu_table {
 	unsigned int it_ends;
 	struct mm_iommu_reader it_reader;
 	struct mutex it_lock; /* user TCEs are being closed */
+	bool it_crowded;
 	long refs;
 	unsigned int nr;	/* in world.table[] */
 	u64 *foreign;		/* the hardware view that a hypervisor keeps */

@@ -397,6 +397,13 @@ static __always_inline bool iommu_user_can(const struct iommu_table *tbl,
 	       (tbl->it_base && tbl->it_ops->tce_kill_rm);
 }
 
+/* Are more groups to be told of an invalidation than may be in @mode? */
+static __always_inline bool iommu_user_is_crowded(const struct iommu_table *tbl,
+						  const enum iommu_user_mode mode)
+{
+	return mode != IOMMU_USER_VIRT && unlikely(READ_ONCE(tbl->it_crowded));
+}
+
 /**
  * iommu_user_kill() - invalidate what the hardware cached of a run of entries
  *

@@ -234,6 +234,43 @@ static void one_table_of_two_groups(struct env *env)
 	expect(env, vm_del_fd(&env->vm, other.group) == 0);
 }
 
+/* Each group is told of each invalidation: five are too many where it has to be quick */
+static void one_table_of_five_groups(struct env *env)
+{
+	const struct vfio_dev *last = &env->dev;
+	struct vfio_dev more[4];
+	__u64 slow;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(more); last = &more[i++])
+		if (!vfio_find_next(&more[i], last, EDU_VENDOR, EDU_DEVICE))
+			case_skip("there are fewer than five groups");
+	begin(env);
+	/* The first one in a page of the guest's view has memory to allocate */
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	for (i = 0; i < ARRAY_SIZE(more); i++) {
+		slow = stat_of(env, "tce_virtual_mode");
+		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+		expect(env, stuff(env, 0, 0, 1) == H_SUCCESS);
+		expect(env, stat_of(env, "tce_virtual_mode") == slow);
+		vfio_open_only_group(&more[i]);
+		ktap_need(!vfio_join(&more[i], env->dev.container), "joining");
+	}
+	slow = stat_of(env, "tce_virtual_mode");
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, put(env, PAGE, (DATA + PAGE) | RW) == H_SUCCESS);
+	expect(env, stat_of(env, "tce_virtual_mode") == slow + 2);
+	vfio_open_device(&more[3]);
+	memset(env->vm.mem + DATA, 0x5a, PAGE);
+	edu_copy(&more[3], 0, PAGE, PAGE);
+	expect(env, env->vm.mem[DATA + PAGE] == 0x5a);
+
+	close(more[3].device);
+	close(more[3].group);
+	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
+	expect(env, stat_of(env, "tce_virtual_mode") == slow + 2);
+}
+
 /* The kernel changes four tables for a hypercall, and no more: user space may */
 static void more_tables_than_the_kernel_serves(struct env *env)
 {
@@ -514,6 +551,7 @@ static const struct test_case cases[] = {
 	CASE(bound_twice_is_bound_once),
 	CASE(two_windows_of_a_group),
 	CASE(one_table_of_two_groups),
+	CASE(one_table_of_five_groups),
 	CASE(more_tables_than_the_kernel_serves),
 	CASE(released_group_is_left_alone),
 	CASE(closed_by_racing_threads),
