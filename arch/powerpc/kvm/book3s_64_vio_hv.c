@@ -30,41 +30,69 @@
 #define KVMPPC_TCE_MODE	IOMMU_USER_REAL
 #include "book3s_64_vio.h"
 
-/*
- * The PMU is the guest's in real mode.  One that runs stops meanwhile: the guest
- * shall neither count nor sample what the host does.
- */
-static __always_inline unsigned long kvmppc_rm_freeze_pmu(void)
-{
-	unsigned long mmcr0 = mfspr(SPRN_MMCR0);
+/* Each of the six counters in every state of the CPU; and the supervisor's two */
+#define MMCR2_FREEZE_ALL	(~0x3ffUL)
+#define MMCRS_FC		0x80000000UL
 
-	if (unlikely(!(mmcr0 & MMCR0_FC))) {
-		mtspr(SPRN_MMCR0, mmcr0 | MMCR0_FC);
-		isync();
-	}
-	return mmcr0;
+/* What the guest has in the PMU's control registers, if @stopped */
+struct kvmppc_rm_pmu {
+	bool stopped;
+	unsigned long mmcr0;
+	unsigned long mmcr2;
+	unsigned long mmcra;
+	unsigned long mmcrs;
+};
+
+/*
+ * The PMU is the guest's in real mode.  One that is used stops meanwhile: the guest
+ * shall neither count nor sample what the host does.  The counters stop by MMCR2 first:
+ * an alert that came between reading and writing MMCR0 would be lost.  Frozen counters
+ * alone do not keep SIAR and SDAR from being updated, MMCRA does.
+ */
+static __always_inline void kvmppc_rm_freeze_pmu(struct kvmppc_rm_pmu *pmu)
+{
+	pmu->mmcra = mfspr(SPRN_MMCRA);
+	pmu->mmcrs = mfspr(SPRN_MMCRS);
+	pmu->stopped = !(mfspr(SPRN_MMCR0) & MMCR0_FC) || pmu->mmcra ||
+		       (pmu->mmcrs && !(pmu->mmcrs & MMCRS_FC));
+	if (likely(!pmu->stopped))
+		return;
+
+	pmu->mmcr2 = mfspr(SPRN_MMCR2);
+	mtspr(SPRN_MMCR2, MMCR2_FREEZE_ALL);
+	isync();
+	pmu->mmcr0 = mfspr(SPRN_MMCR0);
+	mtspr(SPRN_MMCR0, pmu->mmcr0 | MMCR0_FC);
+	mtspr(SPRN_MMCRA, 0);
+	mtspr(SPRN_MMCRS, MMCRS_FC);
+	isync();
 }
 
-static __always_inline void kvmppc_rm_thaw_pmu(unsigned long mmcr0)
+static __always_inline void kvmppc_rm_thaw_pmu(const struct kvmppc_rm_pmu *pmu)
 {
-	if (unlikely(!(mmcr0 & MMCR0_FC)))
-		mtspr(SPRN_MMCR0, mmcr0);
+	if (likely(!pmu->stopped))
+		return;
+
+	mtspr(SPRN_MMCRS, pmu->mmcrs);
+	mtspr(SPRN_MMCRA, pmu->mmcra);
+	mtspr(SPRN_MMCR0, pmu->mmcr0);
+	mtspr(SPRN_MMCR2, pmu->mmcr2);
 }
 
 static __always_inline long kvmppc_rm_put(struct kvm_vcpu *vcpu, unsigned long req,
 					  unsigned long liobn, unsigned long ioba,
 					  unsigned long arg, unsigned long npages)
 {
-	unsigned long mmcr0;
+	struct kvmppc_rm_pmu pmu;
 	long ret;
 
 	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
 		return H_TOO_HARD;
 
-	mmcr0 = kvmppc_rm_freeze_pmu();
+	kvmppc_rm_freeze_pmu(&pmu);
 	ret = kvmppc_tce_guest_put(vcpu, &vcpu->stat.tce_real_mode, req, liobn,
 				   ioba, arg, npages, IOMMU_USER_PIECE);
-	kvmppc_rm_thaw_pmu(mmcr0);
+	kvmppc_rm_thaw_pmu(&pmu);
 	return ret;
 }
 
@@ -132,15 +160,15 @@ long kvmppc_rm_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 long kvmppc_rm_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 			 unsigned long ioba)
 {
-	unsigned long mmcr0;
+	struct kvmppc_rm_pmu pmu;
 	long ret;
 
 	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
 		return H_TOO_HARD;
 
-	mmcr0 = kvmppc_rm_freeze_pmu();
+	kvmppc_rm_freeze_pmu(&pmu);
 	ret = kvmppc_tce_guest_get(vcpu, &vcpu->stat.tce_real_mode, liobn, ioba);
-	kvmppc_rm_thaw_pmu(mmcr0);
+	kvmppc_rm_thaw_pmu(&pmu);
 	return ret;
 }
 

@@ -249,6 +249,8 @@ static const struct spr pmu[] = {
 	{ SPR_SIER, "SIER", 0x1a2b3c4b00000000 },
 	{ SPR_SIER2, "SIER2", 0x1a2b3c4c00000000 },
 	{ SPR_SIER3, "SIER3", 0x1a2b3c4d00000000 },
+	/* With SAMPLE_ENABLE */
+	{ SPR_MMCRA, "MMCRA", 0x0000000012340001 },
 };
 
 static const struct spr sprs[] = {
