@@ -11,7 +11,9 @@
  *
  *  - pinned (v1): a pin on the page, taken when the entry is mapped and
  *    dropped after it was invalidated.  Only the functions of this file change
- *    these; the page is found through the hardware word.
+ *    these.  Their user words have the page's host address in place of its user
+ *    address, as the page is what has to be let go of, and DIRTY if the device may
+ *    write to it.
  */
 
 #include <linux/delay.h>
@@ -27,20 +29,6 @@
 
 /* How often a busy hypervisor is waited for, a millisecond or two, by who has to clear */
 #define IOMMU_USER_WAITS	500U
-
-/* Replace a hardware word that a hypervisor keeps, of a pinned table */
-static int iommu_user_exchange(struct iommu_table *tbl, unsigned long entry,
-			       u64 tce, u64 *old)
-{
-	enum dma_data_direction dir = iommu_tce_direction(tce);
-	unsigned long hpa = tce & ~(u64)IOMMU_USER_PERM;
-
-	if (tbl->it_ops->xchg_no_kill(tbl, entry, &hpa, &dir))
-		return -EIO;
-
-	*old = hpa | iommu_direction_to_tce_perm(dir);
-	return 0;
-}
 
 /**
  * iommu_user_populate() - allocate the levels that lead to an entry
@@ -535,30 +523,22 @@ static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
  * container's lock keeps other writers away.
  */
 
-static u64 iommu_user_swap_pinned(struct iommu_user_pos *pos, u64 tce, u64 user,
-				  int *ret)
+/* Returns as iommu_user_write(); on success *@old is the user word that was there */
+static int iommu_user_set_pinned(struct iommu_user_pos *pos, u64 tce, u64 user, u64 *old)
 {
-	u64 old = 0, word;
+	int ret;
 
 	preempt_disable();
-	iommu_user_lock(pos->user, &word, true);
-	if (pos->hw) {
-		/* The hardware word is that of the last writer */
-		smp_acquire__after_ctrl_dep();
-		old = iommu_user_load(pos->hw);
-		iommu_user_store(pos->hw, tce);
-		*ret = 0;
-	} else {
-		*ret = iommu_user_exchange(pos->tbl, pos->entry, tce, &old);
-	}
-	iommu_user_unlock(pos->user, *ret ? word : user);
+	iommu_user_lock(pos->user, old, true);
+	ret = iommu_user_write(pos->tbl, pos->hw, pos->entry, tce, IOMMU_USER_VIRT);
+	iommu_user_unlock(pos->user, ret ? *old : user);
 	preempt_enable();
 
-	return *ret ? 0 : old;
+	return ret;
 }
 
-/* After invalidation: @tces are the words that were replaced */
-static void iommu_user_unpin(const u64 *tces, unsigned long nr)
+/* After invalidation: @words are the user words that were replaced */
+static void iommu_user_unpin(const u64 *words, unsigned long nr)
 {
 	unsigned long i;
 
@@ -566,10 +546,10 @@ static void iommu_user_unpin(const u64 *tces, unsigned long nr)
 	mb();
 
 	for (i = 0; i < nr; ++i) {
-		struct page *page = pfn_to_page(tces[i] >> PAGE_SHIFT);
+		struct page *page = pfn_to_page(words[i] >> PAGE_SHIFT);
 
 		/* Not under the page's lock, which user space can hold (FUSE) */
-		if (tces[i] & TCE_PCI_WRITE)
+		if (words[i] & IOMMU_USER_DIRTY)
 			SetPageDirty(page);
 		unpin_user_page(page);
 	}
@@ -596,18 +576,18 @@ static int iommu_user_map_one_pinned(struct iommu_user_pos *pos,
 				     struct page *page, unsigned long ua,
 				     u64 perm, u64 *old)
 {
-	u64 tce;
-	int ret;
+	u64 user = page_to_phys(page) | IOMMU_USER_SET;
 
 	/* The device must not reach more than the page that was pinned */
 	if (page_shift(compound_head(page)) < pos->tbl->it_page_shift)
 		return -EPERM;
 
-	if ((perm & TCE_PCI_WRITE) && pos->hw)
-		perm |= TCE_PCI_READ;	/* IODA knows no write-only pages */
-	tce = page_to_phys(page) | (ua & ~PAGE_MASK) | perm;
-	*old = iommu_user_swap_pinned(pos, tce, ua | IOMMU_USER_SET, &ret);
-	return ret;
+	if (perm & TCE_PCI_WRITE)
+		user |= IOMMU_USER_DIRTY;
+	if (pos->hw)
+		perm = iommu_user_ioda_perm(perm);
+	return iommu_user_set_pinned(pos, page_to_phys(page) | (ua & ~PAGE_MASK) | perm,
+				     user, old);
 }
 
 /* Map a piece of a pinned table; @lock is let go of while it pins */
@@ -638,7 +618,7 @@ static int iommu_user_map_pinned(struct iommu_table *tbl, unsigned long entry,
 							&old[nr]);
 		if (ret)
 			break;
-		nr += !!(old[nr] & IOMMU_USER_PERM);
+		nr += !!(old[nr] & IOMMU_USER_SET);
 		ua += 1UL << tbl->it_page_shift;
 		iommu_user_next(&pos);
 	}
@@ -651,10 +631,10 @@ static int iommu_user_map_pinned(struct iommu_table *tbl, unsigned long entry,
 	return ret ?: pinned < pages ? -EFAULT : 0;
 }
 
-/* Returns how many entries, as iommu_user_unmap_piece() */
+/* Returns how many entries, as iommu_user_unmap_piece(), with @busy likewise */
 static unsigned long iommu_user_unmap_pinned(struct iommu_table *tbl,
 					     unsigned long entry,
-					     unsigned long pages)
+					     unsigned long pages, bool *busy)
 {
 	struct iommu_user_pos pos = { .tbl = tbl };
 	unsigned long at = entry, end = entry + pages, first = entry, nr = 0;
@@ -665,8 +645,12 @@ static unsigned long iommu_user_unmap_pinned(struct iommu_table *tbl,
 		if (!iommu_user_find(&pos, &at))
 			continue;
 		if (READ_ONCE(*pos.user)) {
-			old[nr] = iommu_user_swap_pinned(&pos, 0, 0, &ret);
-			nr += !!(old[nr] & IOMMU_USER_PERM);
+			ret = iommu_user_set_pinned(&pos, 0, 0, &old[nr]);
+			if (ret == -EAGAIN && busy) {
+				*busy = true;
+				break;
+			}
+			nr += !ret;
 		}
 		iommu_user_next(&pos);
 		at++;
@@ -697,7 +681,7 @@ static unsigned long iommu_user_clear_piece(struct iommu_table *tbl,
 	unsigned long n = min(pages, IOMMU_USER_PIECE);
 
 	if (tbl->it_mm_pinned)
-		n = iommu_user_unmap_pinned(tbl, entry, n);
+		n = iommu_user_unmap_pinned(tbl, entry, n, busy);
 	else
 		n = iommu_user_unmap_piece(tbl, entry, n, busy);
 	return min(n, pages);

@@ -78,22 +78,6 @@ static void ut_tce_kill(struct iommu_table *tbl, unsigned long entry,
 	t->kills++;
 }
 
-static int ut_xchg_no_kill(struct iommu_table *tbl, long entry,
-			   unsigned long *hpa, enum dma_data_direction *dir)
-{
-	struct ut_table *t = ut_of(tbl);
-	__be64 *word = &t->hw[entry - tbl->it_offset];
-	u64 old = be64_to_cpu(*word);
-
-	if (entry == t->refuse)
-		return -EIO;
-
-	*word = cpu_to_be64(*hpa | iommu_direction_to_tce_perm(*dir));
-	*hpa = old & ~(u64)IOMMU_USER_PERM;
-	*dir = iommu_tce_direction(old);
-	return 0;
-}
-
 static int ut_put(struct iommu_table *tbl, unsigned long entry, u64 tce)
 {
 	struct ut_table *t = ut_of(tbl);
@@ -170,7 +154,6 @@ static struct ut_table *ut_create(struct kunit *test, unsigned int page_shift)
 
 	t->refuse = UT_NEVER;
 	t->ops.tce_kill = ut_tce_kill;
-	t->ops.xchg_no_kill = ut_xchg_no_kill;
 	t->ops.put = ut_put;
 	t->tbl.it_ops = &t->ops;
 	t->tbl.it_page_shift = page_shift;
@@ -276,11 +259,13 @@ static void ut_expect_mapped(struct kunit *test, const struct ut_table *t,
 {
 	for (; n; ++i, --n, ua += 1UL << t->tbl.it_page_shift) {
 		u64 word = be64_to_cpu(t->hw[i]);
+		u64 user = ua | IOMMU_USER_SET;
 
+		if (t->tbl.it_mm_pinned)
+			user = ut_phys(test, ua) | IOMMU_USER_SET | IOMMU_USER_DIRTY;
 		KUNIT_EXPECT_EQ_MSG(test, word, ut_phys(test, ua) | perm,
 				    "hardware word %lu", i);
-		KUNIT_EXPECT_EQ_MSG(test, t->user[i], ua | IOMMU_USER_SET,
-				    "user word %lu", i);
+		KUNIT_EXPECT_EQ_MSG(test, t->user[i], user, "user word %lu", i);
 	}
 }
 

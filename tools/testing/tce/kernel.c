@@ -14,7 +14,7 @@ __thread int preempt_off;
 __thread bool in_guest;
 __thread struct mm_struct *shim_mm;
 __thread unsigned int sections;
-__thread unsigned long shim_mmcr0;
+__thread struct shim_pmu shim_pmu;
 atomic_long_t num_poisoned_pages;
 unsigned int most_work;
 bool fatal_signal, plain_signal;

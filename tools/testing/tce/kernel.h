@@ -285,9 +285,14 @@ extern unsigned int most_work;
 void shim_foreign(bool twice, unsigned long listed);
 extern unsigned long shim_asked;	/* how often */
 
-/* The one register: whether the counters of the PMU stand still */
-extern __thread unsigned long shim_mmcr0;
-#define SPRN_MMCR0		shim_mmcr0
+/* The PMU's control registers */
+extern __thread struct shim_pmu {
+	unsigned long mmcr0, mmcr2, mmcra, mmcrs;
+} shim_pmu;
+#define SPRN_MMCR0		shim_pmu.mmcr0
+#define SPRN_MMCR2		shim_pmu.mmcr2
+#define SPRN_MMCRA		shim_pmu.mmcra
+#define SPRN_MMCRS		shim_pmu.mmcrs
 #define MMCR0_FC		0x80000000UL
 #define mfspr(spr)		(spr)
 #define mtspr(spr, value)	((void)((spr) = (value)))
@@ -553,8 +558,6 @@ enum dma_data_direction { DMA_BIDIRECTIONAL, DMA_TO_DEVICE, DMA_FROM_DEVICE, DMA
 
 struct iommu_table;
 struct iommu_table_ops {
-	int (*xchg_no_kill)(struct iommu_table *tbl, long index,
-			    unsigned long *hpa, enum dma_data_direction *dir);
 	int (*put)(struct iommu_table *tbl, unsigned long index, u64 tce);
 	int (*put_list)(struct iommu_table *tbl, unsigned long index,
 			const __be64 *tces, unsigned long n);

@@ -164,17 +164,26 @@ bool model_is_there(unsigned int r)
 
 static void count(unsigned int t, unsigned long idx, int n)
 {
-	unsigned long ua = m.table[t].user[idx] & ~USER_SET;
-	u64 hw = world_order(t, m.table[t].hw[idx]);
+	u64 word = m.table[t].user[idx];
+	unsigned long page;
 
-	if (!ua)
+	if (!word)
 		return;
 	if (!layout_table[t].pinned) {
-		m.region[state_region_of(ua, 1)].mapped += n;
+		m.region[state_region_of(word & ~USER_SET, 1)].mapped += n;
 		return;
 	}
-	m.pins[page_of(ua)] += n;
-	WRONG_IF(n < 0 && hw & TCE_PCI_WRITE && !user_page[page_of(ua)].dirty);
+	page = pfn_to_page(word >> PAGE_SHIFT) - user_page;
+	m.pins[page] += n;
+	WRONG_IF(n < 0 && word & USER_DIRTY && !user_page[page].dirty);
+}
+
+/* What tells whose memory an entry leads to */
+static u64 user_word(unsigned int t, unsigned long ua, u64 perm)
+{
+	if (!layout_table[t].pinned)
+		return ua | USER_SET;
+	return page_to_phys(user_find(ua)) | USER_SET | (perm & TCE_PCI_WRITE ? USER_DIRTY : 0);
 }
 
 void state_set_entry(unsigned int t, unsigned long idx, unsigned long ua, u64 perm)
@@ -193,7 +202,7 @@ void state_set_entry(unsigned int t, unsigned long idx, unsigned long ua, u64 pe
 	if (perm & TCE_PCI_WRITE && !lt->foreign)
 		perm |= TCE_PCI_READ;
 	hw = page_to_phys(user_find(ua)) | (ua & ~PAGE_MASK) | perm;
-	m.table[t].user[idx] = ua | USER_SET;
+	m.table[t].user[idx] = user_word(t, ua, perm);
 	m.table[t].hw[idx] = world_order(t, hw);
 	count(t, idx, 1);
 	if (lt->levels)
@@ -310,7 +319,7 @@ void model_map(unsigned int t, unsigned long first, unsigned long n,
 		if (!word)
 			state_set_entry(t, first + i, 0, 0);
 		else if (seen->refused && seen->ret != -EIO &&
-			 word == ((ua + (i << shift)) | USER_SET))
+			 word == user_word(t, ua + (i << shift), perm))
 			state_set_entry(t, first + i, ua + (i << shift), perm);
 	}
 }

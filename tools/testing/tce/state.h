@@ -7,6 +7,7 @@
 
 #define PERM		3UL
 #define USER_SET	2UL
+#define USER_DIRTY	4UL
 #define OURS		1
 #define OTHERS		2
 #define ENTRIES_ALL	10240

@@ -168,7 +168,7 @@ static void free_view(unsigned int t, __be64 *view, unsigned int level)
 }
 
 /* The hypervisor changes an entry, or refuses to */
-static int hypervisor_put(struct iommu_table *tbl, unsigned long entry, u64 tce, u64 *old)
+static int hypervisor_put(struct iommu_table *tbl, unsigned long entry, u64 tce)
 {
 	unsigned long idx = entry - tbl->it_offset;
 
@@ -179,39 +179,18 @@ static int hypervisor_put(struct iommu_table *tbl, unsigned long entry, u64 tce,
 		world.refuse_more -= world.refuse;
 		return world.busy ? -EAGAIN : -EIO;
 	}
-	*old = __atomic_exchange_n(&tbl->foreign[idx], tce, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&tbl->foreign[idx], tce, __ATOMIC_SEQ_CST);
 	return 0;
 }
 
 /* The hypervisor is asked */
-static int ask_hypervisor(struct iommu_table *tbl, unsigned long entry, u64 tce, u64 *old)
+static int op_put(struct iommu_table *tbl, unsigned long entry, u64 tce)
 {
 	/* Who is busy is asked more often */
 	if (!world.busy)
 		shim_foreign(world.refused, world.refused_list);
 	spot(SPOT_EXCHANGE, tbl);
-	return hypervisor_put(tbl, entry, tce, old);
-}
-
-static int op_exchange(struct iommu_table *tbl, long entry, unsigned long *hpa,
-		       enum dma_data_direction *dir)
-{
-	u64 old;
-
-	WRONG_IF(!tbl->it_mm_pinned);
-	if (ask_hypervisor(tbl, entry, *hpa | iommu_direction_to_tce_perm(*dir), &old))
-		return -EIO;
-	*hpa = old & ~3UL;
-	*dir = iommu_tce_direction(old);
-	return 0;
-}
-
-static int op_put(struct iommu_table *tbl, unsigned long entry, u64 tce)
-{
-	u64 old;
-
-	WRONG_IF(READ_ONCE(tbl->it_mm_pinned));
-	return ask_hypervisor(tbl, entry, tce, &old);
+	return hypervisor_put(tbl, entry, tce);
 }
 
 /* A list is worked up to the entry that is refused, by a machine that looks at 4K */
@@ -220,7 +199,6 @@ static int op_put_list(struct iommu_table *tbl, unsigned long entry,
 {
 	unsigned long i;
 	int ret = 0;
-	u64 old;
 
 	WRONG_IF(READ_ONCE(tbl->it_mm_pinned));
 	WRONG_IF(!n || n > 512 || (unsigned long)tces & 0xfff);
@@ -229,7 +207,7 @@ static int op_put_list(struct iommu_table *tbl, unsigned long entry,
 		shim_foreign(world.refused, world.refused_list);
 	spot(SPOT_EXCHANGE, tbl);
 	for (i = 0; !ret && i < n; ++i)
-		ret = hypervisor_put(tbl, entry + i, tces ? be64_to_cpu(tces[i]) : 0, &old);
+		ret = hypervisor_put(tbl, entry + i, tces ? be64_to_cpu(tces[i]) : 0);
 	if (ret)
 		world.refused_list = n;
 	spot(SPOT_EXCHANGE, tbl);
@@ -251,7 +229,6 @@ static void set_ops(unsigned int t)
 	world.ops[t] = (struct iommu_table_ops){
 		.tce_kill = device_kill,
 		.tce_kill_rm = lt->foreign ? NULL : device_kill,
-		.xchg_no_kill = op_exchange,
 		.put = lt->foreign ? op_put : NULL,
 		.put_list = lt->foreign && lt->lists ? op_put_list : NULL,
 		.populate = lt->levels ? op_populate : NULL,
@@ -543,17 +520,24 @@ static long hcall_guest(struct kvm_vcpu *vcpu, enum tier tier, unsigned long req
 {
 	/* From before guest entry on, for the sake of memslots */
 	int idx = srcu_read_lock(&vcpu->kvm->srcu);
-	const unsigned long mmcr0 = shim_mmcr0 ^ MMCR0_FC;
+	static __thread unsigned int calls;
+	struct shim_pmu pmu;
 	long ret;
 
-	shim_mmcr0 = mmcr0;
+	/* The counters run, or sampling is on, or both, or neither */
+	calls++;
+	pmu.mmcr0 = calls & 1 ? MMCR0_FC : 0;
+	pmu.mmcr2 = calls;
+	pmu.mmcra = calls & 2 ? calls : 0;
+	pmu.mmcrs = calls & 4 ? calls : 0;
+	shim_pmu = pmu;
 	shim_enter_guest(work_limit(tier));
 	if (tier == TIER_TABLE)
 		ret = hcall_table(vcpu, req, a);
 	else
 		ret = hcall_exit(vcpu, tier, req, a);
 	shim_exit_guest();
-	WRONG_IF(shim_mmcr0 != mmcr0);
+	WRONG_IF(memcmp(&shim_pmu, &pmu, sizeof(pmu)));
 	srcu_read_unlock(&vcpu->kvm->srcu, idx);
 	return ret;
 }

@@ -77,6 +77,7 @@ enum iommu_user_mode {
 
 #define IOMMU_USER_LOCK		BIT(0)
 #define IOMMU_USER_SET		BIT(1)
+#define IOMMU_USER_DIRTY	BIT(2)	/* of pinned tables, see kernel/iommu_user.c */
 #define IOMMU_USER_UA		(~(SZ_4K - 1UL))
 
 #define IOMMU_USER_PERM		(TCE_PCI_READ | TCE_PCI_WRITE)
