@@ -28,6 +28,7 @@
 /* QEMU's pci-ohci, which its driver and a keyboard keep busy */
 #define USB_VENDOR	0x106b
 #define USB_DEVICE	0x003f
+#define USB_DRIVER	"ohci-pci"
 
 /* What user space answers when a hypercall reaches it */
 #define FROM_USER	(-4242L)

@@ -629,11 +629,16 @@ static void beside_a_register(struct env *env, void (*act)(struct stranger *othe
 	struct registering reg = { .env = env };
 	pthread_t much, small;
 	struct stranger other;
-	struct vfio_dev third;
+	struct vfio_dev third, usb;
+	bool shared;
 
 	if (!vfio_find_next(&reg.second, &env->dev, EDU_VENDOR, EDU_DEVICE) ||
 	    !vfio_find_next(&third, &reg.second, EDU_VENDOR, EDU_DEVICE))
 		case_skip("there are no three devices in groups of their own");
+	/* A group is the VMM's with all of its devices */
+	shared = vfio_find_beside(&usb, &third, USB_VENDOR, USB_DEVICE);
+	if (shared)
+		vfio_take_from_driver(&usb);
 	stranger_begin(&other, &third);
 	vfio_open_group(&env->dev);
 	vfio_open_group(&reg.second);
@@ -657,6 +662,10 @@ static void beside_a_register(struct env *env, void (*act)(struct stranger *othe
 	expect(env, !atomic_load(&reg.over));
 	pthread_join(much, NULL);
 	pthread_join(small, NULL);
+	if (act != stranger_end)
+		stranger_end(&other);
+	if (shared)
+		vfio_give_to(&usb, USB_DRIVER);
 }
 
 static long register_small(struct stranger *self)

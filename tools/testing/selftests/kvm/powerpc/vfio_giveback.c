@@ -18,8 +18,6 @@
 
 #include "cases.h"
 
-#define USB_DRIVER	"ohci-pci"
-
 /* Has the controller fetched the descriptors of a USB device? */
 static bool usb_works(const struct vfio_dev *usb)
 {
