@@ -23,6 +23,8 @@ client_all := $(addsuffix .client-all,$(powernv))
 client_l2 := $(addsuffix .client-l2,$(call on,pseries))
 debug := $(addsuffix .debug,$(powernv))
 random := $(addsuffix .random,$(MACHINES))
+# What they would do as powernv9 and powernv8 do
+rest := $(addsuffix .rest,$(call on,powernv9-hash powernv10))
 # KASAN has a radix host only.
 # Most of KVM's own selftests do not know what machine they are on.
 library := $(addsuffix .library,$(filter-out powernv9,$(MACHINES)))
@@ -32,7 +34,7 @@ boots := $(MACHINES) $(large) $(groups)
 here := x86 no-iommu lint tce litmus overlay
 
 CHECK := kernel tests static kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) $(boots) $(client) $(here)
-ALL := $(filter-out $(client),$(CHECK)) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
+ALL := $(filter-out $(client),$(CHECK)) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
 	kernel-kasan $(kasan) kernel-4k $(4k) mutants debian modular page bisect
 PARTS := $(sort $(CHECK) $(ALL))
 
@@ -42,7 +44,7 @@ list-all: ; @echo $(ALL)
 
 $(PARTS): ; @$(lab)part $@
 
-$(boots) $(library) $(random): kernel tests
+$(boots) $(rest) $(library) $(random): kernel tests
 $(client) $(client_all) $(client_l2): kernel
 $(client_all): tests
 $(debug_4k) $(nohz) $(faults): kernel-debug-4k-nohz tests
