@@ -104,12 +104,30 @@ static bool overlaps(unsigned int r)
 	return false;
 }
 
+bool model_reap(void)
+{
+	bool any = false;
+	unsigned int r;
+
+	for (r = 0; r < REGIONS; ++r) {
+		if (m.region[r].there && !m.region[r].used && !m.region[r].mapped) {
+			retire(r);
+			any = true;
+		}
+	}
+	return any;
+}
+
 void model_register(unsigned int r, const struct seen *seen)
 {
 	const struct layout_region *lr = &layout_region[r];
+	bool again = false;
 	long ret = 0;
 
-	if (seen->nomem) {
+	/* What was dropped, and leads nowhere, is not in the way */
+	if (!m.region[r].there && lr->pages && (seen->nomem || overlaps(r)))
+		again = model_reap();
+	if (seen->nomem && (!again || seen->ret == -ENOMEM)) {
 		WRONG_IF(seen->ret != -ENOMEM);
 		return;
 	}
@@ -139,15 +157,6 @@ void model_unregister(unsigned int r, const struct seen *seen)
 void model_drop(unsigned int r)
 {
 	--m.region[r].used;
-}
-
-void model_reap(void)
-{
-	unsigned int r;
-
-	for (r = 0; r < REGIONS; ++r)
-		if (m.region[r].there && !m.region[r].used && !m.region[r].mapped)
-			retire(r);
 }
 
 bool model_registered(unsigned int r)

@@ -47,7 +47,7 @@ void model_hcall(const struct model_call *c, const struct seen *seen);
 void model_register(unsigned int r, const struct seen *seen);
 void model_unregister(unsigned int r, const struct seen *seen);
 void model_drop(unsigned int r);
-void model_reap(void);
+bool model_reap(void);
 void model_open(unsigned int t, bool other);
 void model_close(unsigned int t);
 void model_map(unsigned int t, unsigned long first, unsigned long n,

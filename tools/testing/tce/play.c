@@ -238,9 +238,8 @@ static void play_register(unsigned int r, struct seen *seen)
 /* Regions that the world has as long as the model has them */
 static void forget_regions(void)
 {
-	unsigned int r;
-
 	bool any = false;
+	unsigned int r;
 
 	for (r = 0; r < REGIONS; ++r) {
 		any |= model_is_there(r);
@@ -256,6 +255,7 @@ static void play_region(const struct step *s, struct seen *seen)
 
 	if (s->op == OP_REGISTER) {
 		play_register(r, seen);
+		forget_regions();
 		return;
 	}
 	if (s->op != OP_REAP && !model_registered(r))

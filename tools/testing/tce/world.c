@@ -515,17 +515,18 @@ static unsigned int work_limit(enum tier tier)
 	return tier == TIER_PARTIAL || tier == TIER_REAL ? WORLD_PARTIAL : IOMMU_USER_PIECE;
 }
 
+static __thread unsigned int guest_calls;
+
 static long hcall_guest(struct kvm_vcpu *vcpu, enum tier tier, unsigned long req,
 			const unsigned long *a)
 {
+	const unsigned int calls = ++guest_calls;
 	/* From before guest entry on, for the sake of memslots */
 	int idx = srcu_read_lock(&vcpu->kvm->srcu);
-	static __thread unsigned int calls;
 	struct shim_pmu pmu;
 	long ret;
 
 	/* The counters run, or sampling is on, or both, or neither */
-	calls++;
 	pmu.mmcr0 = calls & 1 ? MMCR0_FC : 0;
 	pmu.mmcr2 = calls;
 	pmu.mmcra = calls & 2 ? calls : 0;
