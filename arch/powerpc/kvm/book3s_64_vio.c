@@ -89,7 +89,8 @@ static void kvmppc_tce_note_only(struct kvmppc_spapr_tce_table *stt)
 	struct kvmppc_spapr_tce_iommu_table *stit;
 	struct iommu_table *only = NULL;
 
-	if (list_is_singular(&stt->iommu_tables)) {
+	/* What goes that way takes no lock but the entry's */
+	if (stt->way == KVMPPC_TCE_AT_ONCE && list_is_singular(&stt->iommu_tables)) {
 		stit = list_first_entry(&stt->iommu_tables,
 					struct kvmppc_spapr_tce_iommu_table,
 					next);
@@ -206,8 +207,8 @@ static void kvmppc_tce_link(struct kvmppc_spapr_tce_table *stt,
 /*
  * Have entries worked in pieces from now on, if with @tbl they stand for so many
  * hardware entries.  For as long as some runs know @tbl and others do not, all of them
- * have to do it in the same way: so what works an entry at once is over before @tbl is
- * bound.
+ * have to do it in the same way: so what works an entry at once is over before anybody
+ * does it in pieces, and that is before @tbl is bound.
  */
 static void kvmppc_tce_note_pieces(struct kvmppc_spapr_tce_table *stt,
 				   const struct iommu_table *tbl)
@@ -218,19 +219,22 @@ static void kvmppc_tce_note_pieces(struct kvmppc_spapr_tce_table *stt,
 	lockdep_assert_held(&stt->kvm->arch.spapr_tce_lock);
 
 	work = 1UL << kvmppc_tce_parts_shift(stt, tbl);
-	foreign = tbl->it_base ? 0 : work;
+	foreign = tbl->it_ops->put ? work : 0;
 	list_for_each_entry(stit, &stt->iommu_tables, next) {
 		unsigned long parts = 1UL << kvmppc_tce_parts_shift(stt, stit->tbl);
 
 		work += parts;
-		foreign += stit->tbl->it_base ? 0 : parts;
+		foreign += stit->tbl->it_ops->put ? parts : 0;
 	}
 
-	if (stt->in_pieces || (work <= IOMMU_USER_PIECE && foreign <= IOMMU_USER_FOREIGN))
+	if (stt->way == KVMPPC_TCE_IN_PIECES ||
+	    (work <= IOMMU_USER_PIECE && foreign <= IOMMU_USER_FOREIGN))
 		return;
 
-	WRITE_ONCE(stt->in_pieces, true);
+	WRITE_ONCE(stt->way, KVMPPC_TCE_NEITHER);
+	kvmppc_tce_note_only(stt);
 	kvmppc_tce_synchronize(stt->kvm);
+	WRITE_ONCE(stt->way, KVMPPC_TCE_IN_PIECES);
 }
 
 /*
@@ -631,13 +635,16 @@ static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 		ret = kvmppc_tce_put(call);
 		kvmppc_tce_virt_leave(vcpu, idx);
 
-		if (ret != H_BUSY && (ret != H_SUCCESS || !call->n))
+		if (!kvmppc_tce_is_busy(ret) && (ret != H_SUCCESS || !call->n))
 			return ret;
-		/* Nobody knows how long a hypervisor is busy: the VMM may be wanted */
+		/*
+		 * Nobody knows how long a hypervisor is busy: the VMM may be wanted.
+		 * Another CPU's pieces are not to be mixed with what the VMM would do.
+		 */
 		if (fatal_signal_pending(current) ||
-		    (ret == H_BUSY && signal_pending(current)))
+		    (ret == H_LONG_BUSY_ORDER_1_MSEC && signal_pending(current)))
 			return H_TOO_HARD;
-		if (ret == H_BUSY)
+		if (ret != H_SUCCESS)
 			usleep_range(50, 200);
 		else
 			cond_resched();

@@ -112,6 +112,16 @@ struct kvmppc_spapr_tce_iommu_table {
 	struct hlist_node dead;
 };
 
+/*
+ * Who changes an entry in pieces lets go of its parts in between.  So for as long as
+ * that is done nobody may change one at once, and the other way round.
+ */
+enum kvmppc_tce_way {
+	KVMPPC_TCE_AT_ONCE,
+	KVMPPC_TCE_NEITHER,
+	KVMPPC_TCE_IN_PIECES,
+};
+
 /**
  * struct kvmppc_spapr_tce_table - a LIOBN
  * @list: in kvm->arch.spapr_tce_tables, under kvm->arch.spapr_tce_lock
@@ -125,9 +135,10 @@ struct kvmppc_spapr_tce_iommu_table {
  *	under kvm->arch.spapr_tce_lock, read in sections
  * @only: the table bound, if it is the only one and kvmppc_tce_put_one() serves
  *	it; goes with @iommu_tables
- * @in_pieces: an entry stood, or will stand, for more hardware entries than may be
- *	changed with preemption off; set a grace period before the table that makes
- *	it so is bound, and never cleared
+ * @way: how an entry is changed; an entry that stands for more hardware entries than
+ *	may be changed with preemption off has to be in pieces.  It only goes on to
+ *	the next value: to the last one a grace period after the one before it, and
+ *	before the table is bound that makes it so
  * @alloc_lock: serializes the allocation of shadow pages
  * @large_lock: serializes changes of entries that are worked in pieces
  * @nr_pages: shadow pages that are there
@@ -143,7 +154,7 @@ struct kvmppc_spapr_tce_table {
 	u64 size;
 	struct list_head iommu_tables;
 	struct iommu_table *only;
-	bool in_pieces;
+	enum kvmppc_tce_way way;
 	struct mutex alloc_lock; /* shadow pages */
 	struct mutex large_lock; /* entries worked in pieces */
 	unsigned long nr_pages;
@@ -189,8 +200,9 @@ struct kvmppc_tce_mem {
  * @nr: tables
  * @work: hardware entries that a guest entry stands for, in all tables; 1 at least
  * @at_once: hardware entries that a piece of a guest entry may have
- * @flat: one part per entry in each table
+ * @flat: one part per entry in each table, and not @in_pieces
  * @simple: @flat, and one table
+ * @in_pieces: entries are changed with the LIOBN's large_lock held
  * @mem: memory around the page met last, if @flat
  * @flushes: how often the batch may still be full, in guest context
  * @batch: counts of regions
@@ -210,6 +222,7 @@ struct kvmppc_tce_run {
 	unsigned long at_once;
 	bool flat;
 	bool simple;
+	bool in_pieces;
 	struct kvmppc_tce_mem mem;
 	unsigned int flushes;
 	struct iommu_user_batch batch;
@@ -305,6 +318,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
 	struct kvmppc_spapr_tce_iommu_table *stit;
 	unsigned long work = 0, foreign = 0;
+	enum kvmppc_tce_way way;
 	struct list_head *at;
 
 	run->stt = stt;
@@ -345,12 +359,16 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 	}
 
 	run->at_once = foreign ? IOMMU_USER_FOREIGN : IOMMU_USER_PIECE;
-	if (!virt && n && (READ_ONCE(stt->in_pieces) ||
+	way = READ_ONCE(stt->way);
+	if (!virt && n && (way != KVMPPC_TCE_AT_ONCE ||
 			   n * foreign > IOMMU_USER_FOREIGN))
 		return kvmppc_tce_hard(&run->stat->tce_hard_count);
+	if (way == KVMPPC_TCE_NEITHER)
+		return H_BUSY;
 
-	run->flat = run->nr && work == run->nr;
-	run->simple = work == 1;
+	run->in_pieces = way == KVMPPC_TCE_IN_PIECES;
+	run->flat = run->nr && work == run->nr && !run->in_pieces;
+	run->simple = work == 1 && !run->in_pieces;
 	run->work = max(work, 1UL);
 	iommu_user_begin(&run->batch, &vcpu->arch.tce_reader);
 	return H_SUCCESS;
@@ -641,6 +659,12 @@ static __always_inline u64 kvmppc_tce_fetch(const __be64 *word)
 	return iommu_user_load(word);
 }
 
+/* Is a call to be done once more, when another CPU, or the hypervisor, has had time? */
+static __always_inline bool kvmppc_tce_is_busy(long ret)
+{
+	return ret == H_BUSY || ret == H_LONG_BUSY_ORDER_1_MSEC;
+}
+
 /* What a hypervisor below did not do, for @error: it refused, or is busy */
 static __always_inline long kvmppc_tce_refused(struct kvmppc_tce_run *run,
 					       int error)
@@ -648,7 +672,7 @@ static __always_inline long kvmppc_tce_refused(struct kvmppc_tce_run *run,
 	if (error != -EAGAIN)
 		return H_HARDWARE;
 	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
-		return H_BUSY;
+		return H_LONG_BUSY_ORDER_1_MSEC;
 	return kvmppc_tce_hard(&run->stat->tce_hard_busy);
 }
 
@@ -985,11 +1009,11 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	if (ret != H_SUCCESS)
 		return ret;
 
-	if (virt && READ_ONCE(run->stt->in_pieces))
+	if (virt && run->in_pieces)
 		ret = kvmppc_tce_set_in_pieces(run, tce, ua, ref);
 	else
 		ret = kvmppc_tce_set_at_once(run, tce, ua, ref);
-	if (ret == H_TOO_HARD || ret == H_BUSY)
+	if (ret == H_TOO_HARD || kvmppc_tce_is_busy(ret))
 		return ret;
 
 next:
@@ -1233,9 +1257,10 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
 			out->user[i] = new;
 			continue;
 		}
+		/* While all tables' entries are locked */
+		WRITE_ONCE(shadow[i], tce);
 		if (several)
 			kvmppc_tce_set_others(run, i, nr, word, new, old);
-		WRITE_ONCE(shadow[i], tce);
 		iommu_user_unlock(user + i, new);
 	}
 
@@ -1295,9 +1320,9 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 		}
 		if (listing)
 			continue;
+		WRITE_ONCE(shadow[i], tce);
 		if (several)
 			kvmppc_tce_set_others(run, i, nr, 0, 0, old);
-		WRITE_ONCE(shadow[i], tce);
 		iommu_user_unlock(user + i, 0);
 	}
 
@@ -1709,8 +1734,9 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
  * which are all in a mode other than IOMMU_USER_VIRT; H_PARAMETER when the
  * LIOBN has not all of the entries; H_TOO_HARD when the next tier has to try;
  * H_NOT_ENOUGH_RESOURCES when memory for a shadow page or a table level cannot
- * be had; H_HARDWARE when the hypervisor below refused; in virtual mode H_BUSY when
- * it is busy, or another CPU has an entry that is worked in pieces.  But for H_SUCCESS,
+ * be had; H_HARDWARE when the hypervisor below refused; in virtual mode
+ * H_LONG_BUSY_ORDER_1_MSEC when it is busy, and H_BUSY when another CPU has an entry that
+ * is worked in pieces, or will be from now on.  But for H_SUCCESS,
  * entries that @call has not moved past are as they were (PAPR 14.5.4.2), or lead
  * nowhere when that was for the hypervisor below.
  */
