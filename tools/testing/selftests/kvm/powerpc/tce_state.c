@@ -588,7 +588,7 @@ static void every_register_is_kept(struct env *env)
 		fill_state(state);
 		began = __builtin_ppc_get_timebase();
 		expect(env, run_program(&env->vm, &program));
-	} while (!env->failed && loses_time(state) && ++tries < 20);
+	} while (!env->failed && loses_time(state) && ++tries < 200);
 	check_time(env, state, __builtin_ppc_get_timebase() - began);
 	check_sprs(env, state, has);
 	check_others(env, state);
