@@ -125,7 +125,8 @@ void model_register(unsigned int r, const struct seen *seen)
 	long ret = 0;
 
 	/* What was dropped, and leads nowhere, is not in the way */
-	if (!m.region[r].there && lr->pages && (seen->nomem || overlaps(r)))
+	if ((!m.region[r].there || (!m.region[r].used && !m.region[r].mapped)) &&
+	    lr->pages && (seen->nomem || overlaps(r)))
 		again = model_reap();
 	if (seen->nomem && (!again || seen->ret == -ENOMEM)) {
 		WRONG_IF(seen->ret != -ENOMEM);

@@ -474,6 +474,12 @@ struct mm_iommu_table_group_mem_t *mm_iommu_get(struct mm_struct *mm,
 	mutex_lock(&iommu->lock);
 	regions = iommu->regions;
 	mem = regions ? regions->slot[mm_iommu_slot_of(regions, ua)].mem : NULL;
+	/*
+	 * One that was dropped, and that nothing leads to, has the pages of then: the
+	 * memory may be another by now, and is registered anew by mm_iommu_new().
+	 */
+	if (mem && !mem->used && atomic64_read(&mem->mapped) == 1)
+		mem = NULL;
 	if (mem && mem->ua == ua && mem->entries == entries) {
 		mm_iommu_set_used(mem, mem->used + 1);
 		ret = mem;
