@@ -363,7 +363,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 	if (!virt && n && (way != KVMPPC_TCE_AT_ONCE ||
 			   n * foreign > IOMMU_USER_FOREIGN))
 		return kvmppc_tce_hard(&run->stat->tce_hard_count);
-	if (way == KVMPPC_TCE_NEITHER)
+	if (n && way == KVMPPC_TCE_NEITHER)
 		return H_BUSY;
 
 	run->in_pieces = way == KVMPPC_TCE_IN_PIECES;

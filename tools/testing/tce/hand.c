@@ -30,6 +30,7 @@
 #define FLAT		0
 #define LEVELS		1
 #define FOREIGN		4
+#define WHOLE		5
 #define LARGE		7
 /* LIOBNs: one part an entry, 16 parts, 4096 parts */
 #define SAME		0
@@ -39,7 +40,7 @@
 
 /* The groups of the tables */
 static const unsigned int group_of[TABLES] = {
-	[FLAT] = 0, [LEVELS] = 1, [FOREIGN] = 3, [LARGE] = 5,
+	[FLAT] = 0, [LEVELS] = 1, [FOREIGN] = 3, [LARGE] = 5, [WHOLE] = 3,
 };
 
 /* As VFIO has it around what changes a table */
@@ -720,6 +721,43 @@ static void large_entry_of_two(void)
 	end();
 }
 
+static void do_bind_parts(void *arg)
+{
+	bind(MANY, LARGE);
+}
+
+/*
+ * A table is bound with which entries have to be worked in pieces.  For as long as a
+ * call that works them at once is under way, nobody works one in either way.
+ */
+static void pieces_begin_during_a_call(void)
+{
+	struct call put = put_call(TIER_EARLY, MANY, 0, HUGE_GPA | 3);
+	struct hand hand = {}, other = {};
+	unsigned int i;
+
+	begin(MANY, WHOLE);
+	open_table(LARGE);
+	add_region(HUGE);
+	put.vcpu = 1;
+	WRONG_IF(now(put_call(TIER_VIRT, MANY, 0, HUGE_GPA | 3)) != H_SUCCESS);
+	WRONG_IF(now(put_call(TIER_EARLY, MANY, 1, HUGE_GPA | 3)) != H_SUCCESS);
+	hand_start(&hand, do_call, &put, SPOT_LOCK, user_word(WHOLE, 0));
+	WRONG_IF(hand.is != HAND_THERE);
+	WRONG_IF(hand_start(&other, do_bind_parts, NULL, SPOTS, NULL) == HAND_DONE);
+	WRONG_IF(now(put_call(TIER_EARLY, MANY, 1, 0)) != H_TOO_HARD || !world_user(WHOLE, 1));
+	WRONG_IF(now(stuff_call(TIER_EARLY, MANY, 0, 0)) != H_SUCCESS);
+	hand_end(&hand);
+	hand_end(&other);
+
+	WRONG_IF(put.ret != H_SUCCESS);
+	for (i = 0; i < 2; ++i)
+		WRONG_IF(now(put_call(TIER_EARLY, MANY, i, 0)) != H_TOO_HARD ||
+			 now(put_call(TIER_VIRT, MANY, i, 0)) != H_SUCCESS ||
+			 world_user(WHOLE, i));
+	end();
+}
+
 /* How much is done at once; CHECK_WORK counts */
 
 static void work_of_large_entry(void)
@@ -1139,6 +1177,7 @@ static const struct test {
 	TEST(regions_replaced_before, 0),
 	TEST(list_poisoned, 0),
 	TEST(large_entry_of_two, 0),
+	TEST(pieces_begin_during_a_call, 0),
 	TEST(replaced_region_looked_up_early, 0),
 	TEST(replaced_region_looked_up_early_one, 0),
 	TEST(pinned_table_taken_for_another, 0),
