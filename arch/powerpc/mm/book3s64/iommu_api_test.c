@@ -429,6 +429,8 @@ static void mr_dropped_in_the_way(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked + 2);
 
 	atomic64_dec(&mem->mapped);
+	/* Nor does anybody get it: its pages may not be the memory's any more */
+	KUNIT_EXPECT_NULL(test, mm_iommu_get(current->mm, ua, 2));
 	other = mr_new(test, ua + PAGE_SIZE, 3);
 	KUNIT_EXPECT_EQ(test, mr_registered(), 1);
 	KUNIT_EXPECT_FALSE(test, mr_is_pinned(test, ua));
