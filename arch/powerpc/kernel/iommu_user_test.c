@@ -40,7 +40,7 @@ struct ut_kill {
  * @hw: hardware words, of all levels and of hypervisor's tables as well
  * @user: user words, likewise
  * @top: the words that lead to both, where there are levels
- * @refuse: entry that cannot be exchanged or populated
+ * @refuse: entry that cannot be changed or populated
  * @lists: lists that the hypervisor was given
  * @watch: region whose count is noted
  * @kills: invalidations so far
