@@ -138,6 +138,30 @@ void begin(struct env *env)
 	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
 }
 
+void expect_works(struct env *env)
+{
+	static __u8 sign;
+	__u8 *page = env->vm.mem + DATA;
+
+	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, put(env, PAGE, (DATA + PAGE) | RW) == H_SUCCESS);
+	/* None that is there from an earlier time */
+	sign++;
+	memset(page, sign, PAGE);
+	edu_copy(&env->dev, 0, PAGE, PAGE);
+	expect(env, page[PAGE] == sign && page[2 * PAGE - 1] == sign);
+	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
+}
+
+void end_vmm(struct env *env)
+{
+	close(env->dev.device);
+	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
+	expect(env, released(env));
+	close(env->dev.container);
+	close(env->dev.group);
+}
+
 void bind_further(struct env *env, struct vfio_dev *dev)
 {
 	vfio_open_group(dev);

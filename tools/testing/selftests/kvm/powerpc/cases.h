@@ -111,6 +111,12 @@ void begin(struct env *env);
  */
 void bind_further(struct env *env, struct vfio_dev *dev);
 
+/* The device, which is open, does what the guest tells it to, and no more */
+void expect_works(struct env *env);
+
+/* Ends what begin() began, and the device; all memory is given back */
+void end_vmm(struct env *env);
+
 /* begin() with a table of two levels, or with a virtual machine on these tiers */
 void begin_two_levels(struct env *env);
 void begin_on_tiers(struct env *env, const char *mask);

@@ -140,20 +140,15 @@ static void neighbour_is_given_back(struct env *env)
 	usb.group = env->dev.group;
 	usb.container = env->dev.container;
 	vfio_open_device(&usb);
-	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
+	expect(env, put(env, LAST, DATA | RW) == H_SUCCESS);
 	close(usb.device);
 	vfio_take_from_driver(&usb);
-	expect(env, put(env, PAGE, (DATA + PAGE) | RW) == H_SUCCESS);
-	memset(page, 0x5a, PAGE);
-	edu_copy(&env->dev, 0, PAGE, PAGE);
-	expect(env, page[2 * PAGE - 1] == 0x5a);
-	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
-
-	close(env->dev.device);
-	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
-	expect(env, released(env));
-	close(env->dev.container);
-	close(env->dev.group);
+	memset(page, 0x5a, PAGE / 2);
+	edu_copy(&env->dev, LAST, LAST + PAGE / 2, PAGE / 2);
+	expect(env, page[PAGE - 1] == 0x5a);
+	expect(env, stuff(env, LAST, 0, 1) == H_SUCCESS);
+	expect_works(env);
+	end_vmm(env);
 	vfio_give_to(&usb, USB_DRIVER);
 	wait_for_usb(&usb);
 }

@@ -55,37 +55,12 @@ static void find_again(struct vfio_dev *dev)
 	ktap_say("  %s was in group %d, is in group %d", dev->bdf, was.id, dev->id);
 }
 
-/* The device does what the guest tells it to, and no more */
-static void expect_works(struct env *env)
-{
-	static __u8 sign;
-	__u8 *page = env->vm.mem + DATA;
-
-	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
-	expect(env, put(env, PAGE, (DATA + PAGE) | RW) == H_SUCCESS);
-	/* None that is there from an earlier time */
-	sign++;
-	memset(page, sign, PAGE);
-	edu_copy(&env->dev, 0, PAGE, PAGE);
-	expect(env, page[PAGE] == sign && page[2 * PAGE - 1] == sign);
-	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
-}
-
 /* A VMM that has the device again, in every way that is there */
 static void begin_again(struct env *env)
 {
 	begin(env);
 	vfio_open_device(&env->dev);
 	expect_works(env);
-}
-
-static void end_again(struct env *env)
-{
-	close(env->dev.device);
-	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
-	expect(env, released(env));
-	close(env->dev.container);
-	close(env->dev.group);
 }
 
 /* The VMM has added the group, and perhaps bound it */
@@ -116,14 +91,14 @@ static void lose_device(struct env *env, bool bound)
 	close(env->dev.container);
 	close(env->dev.group);
 	expect_works(&again);
-	end_again(&again);
+	end_vmm(&again);
 
 	/* And for whoever comes after that */
 	take_away(&again.dev);
 	third.dev = again.dev;
 	find_again(&third.dev);
 	begin_again(&third);
-	end_again(&third);
+	end_vmm(&third);
 	expect(env, count_groups() == groups);
 	env->failed |= again.failed | third.failed;
 }
@@ -152,7 +127,7 @@ static void device_of_the_last_case(struct env *env)
 {
 	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
 	begin_again(env);
-	end_again(env);
+	end_vmm(env);
 }
 
 /* Two devices of one group: the host finds one again, and the other works on */
@@ -178,7 +153,7 @@ static void neighbour_is_found_again(struct env *env)
 	expect_works(env);
 	expect(env, get(env, LAST) == (DATA | RW));
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
-	end_again(env);
+	end_vmm(env);
 }
 
 /* The place in the device tree that a device is described at */
