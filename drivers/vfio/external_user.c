@@ -202,11 +202,10 @@ int vfio_external_user_iommu_id(struct file *file)
 {
 	struct vfio_group *group = vfio_group_from_file(file);
 
-	/* Cleared when its last device goes, after its container let go of it */
-	if (!group || !READ_ONCE(group->iommu_group) ||
-	    !atomic_read(&group->external_users))
+	if (!group || !atomic_read(&group->external_users))
 		return -EINVAL;
 
-	return group->iommu_group_id;
+	/* None once its last device goes, before its container lets go of it */
+	return READ_ONCE(group->iommu_group_id);
 }
 EXPORT_SYMBOL_GPL(vfio_external_user_iommu_id);

@@ -203,6 +203,8 @@ static atomic_t eu_backend_groups;
 static DECLARE_COMPLETION(eu_backend_entered);
 static DECLARE_COMPLETION(eu_backend_leave);
 static bool eu_backend_stays;
+static struct file *eu_backend_asks;
+static int eu_backend_told;
 
 static void *eu_backend_open(unsigned long arg)
 {
@@ -241,6 +243,8 @@ static void eu_backend_detach(void *iommu_data, struct iommu_group *group)
 		complete(&eu_backend_entered);
 		wait_for_completion(&eu_backend_leave);
 	}
+	if (eu_backend_asks)
+		eu_backend_told = vfio_external_user_iommu_id(eu_backend_asks);
 	atomic_dec(&eu_backend_groups);
 }
 
@@ -734,6 +738,25 @@ static void eu_unbind_while_pinned(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count, file_count(u->group));
 }
 
+/*
+ * Once the backend lets go of the group, its tables can be another one's: no id is told
+ * from then on, as KVM keeps a binding for which one is told afterwards.
+ */
+static void eu_id_ends_before_the_backend_lets_go(struct kunit *test)
+{
+	struct eu_user *u = test->priv;
+
+	eu_configure(test, u);
+	KUNIT_EXPECT_EQ(test, 0, vfio_group_add_external_user(u->group));
+
+	eu_backend_told = 0;
+	eu_backend_asks = u->group;
+	device_release_driver(u->dev);
+	eu_backend_asks = NULL;
+	KUNIT_EXPECT_EQ(test, -EINVAL, eu_backend_told);
+	KUNIT_EXPECT_EQ(test, 0, vfio_group_del_external_user(u->group));
+}
+
 /* The device comes back while the old group file is still pinned. */
 static void eu_rebind_while_pinned(struct kunit *test)
 {
@@ -1059,6 +1082,7 @@ static struct kunit_case eu_test_cases[] = {
 	KUNIT_CASE(eu_pin_refuses_other_dma_owners),
 	KUNIT_CASE(eu_pin_keeps_iommu_driver),
 	KUNIT_CASE(eu_id_is_the_iommu_groups),
+	KUNIT_CASE(eu_id_ends_before_the_backend_lets_go),
 	KUNIT_CASE(eu_del_without_add),
 	KUNIT_CASE(eu_each_del_ends_one_add),
 	KUNIT_CASE(eu_pin_beside_open_device),
