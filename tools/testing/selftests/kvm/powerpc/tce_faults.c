@@ -155,12 +155,38 @@ static void check_given_back(struct env *env, long ret)
 	check_taken(env, 0);
 }
 
+static void open_window(struct env *env)
+{
+	open_group(env);
+	vfio_create_window(&env->dev, SHIFT, WINDOW);
+}
+
+static long try_remove_device(struct env *env)
+{
+	vfio_remove(&env->dev);
+	return 0;
+}
+
+/* The group that the platform could not put right is put right when the device is found */
+static void check_found(struct env *env, long ret)
+{
+	const struct vfio_dev was = env->dev;
+
+	close(env->dev.container);
+	close(env->dev.group);
+	vfio_rescan();
+	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
+	expect(env, !strcmp(env->dev.bdf, was.bdf));
+	check_given_back(env, ret);
+}
+
 /* First, as the platform does some of it for the first one only */
 static void take_and_give_back(struct env *env)
 {
 	static const struct step steps[] = {
 		{ "taking a group", nothing, try_take, check_taken, { -ENOMEM } },
 		{ "giving it back", open_group, try_give_back, check_given_back, { 0 } },
+		{ "removing its device", open_window, try_remove_device, check_found, { 0 } },
 	};
 	unsigned int i;
 

@@ -46,17 +46,22 @@ static void vfio_bind_driver(unsigned int vendor, unsigned int device)
 	fclose(f);
 }
 
-static bool pci_write(const char *bdf, const char *file, const char *text)
+static bool sysfs_write(const char *path, const char *text)
 {
-	char path[PATH_MAX];
-	FILE *f;
+	FILE *f = fopen(path, "w");
 
-	snprintf(path, sizeof(path), PCI_DEVICES "/%s/%s", bdf, file);
-	f = fopen(path, "w");
 	if (!f)
 		return false;
 	fputs(text, f);
 	return !fclose(f);
+}
+
+static bool pci_write(const char *bdf, const char *file, const char *text)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/%s", bdf, file);
+	return sysfs_write(path, text);
 }
 
 void vfio_take_from_driver(const struct vfio_dev *dev)
@@ -65,20 +70,49 @@ void vfio_take_from_driver(const struct vfio_dev *dev)
 	pci_write(dev->bdf, "driver/unbind", dev->bdf);
 }
 
-void vfio_give_to(const struct vfio_dev *dev, const char *driver)
+static bool driver_of(const struct vfio_dev *dev, char *name, size_t size)
 {
 	char path[PATH_MAX], link[PATH_MAX] = "";
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver", dev->bdf);
+	if (readlink(path, link, sizeof(link) - 1) < 0)
+		return false;
+	snprintf(name, size, "%s", basename(link));
+	return true;
+}
+
+bool vfio_has_driver(const struct vfio_dev *dev)
+{
+	char name[64];
+
+	return driver_of(dev, name, sizeof(name));
+}
+
+void vfio_give_to(const struct vfio_dev *dev, const char *driver)
+{
+	char name[64];
 
 	ktap_need(pci_write(dev->bdf, "driver_override", driver),
 		  "choosing the driver %s for %s", driver, dev->bdf);
 	vfio_take_from_driver(dev);
 	ktap_need(pci_write(dev->bdf, "subsystem/drivers_probe", dev->bdf),
 		  "having %s probed", dev->bdf);
-
-	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver", dev->bdf);
-	ktap_need(readlink(path, link, sizeof(link) - 1) > 0 &&
-		  !strcmp(basename(link), driver),
+	ktap_need(driver_of(dev, name, sizeof(name)) && !strcmp(name, driver),
 		  "giving %s to the driver %s", dev->bdf, driver);
+}
+
+void vfio_remove(const struct vfio_dev *dev)
+{
+	char path[PATH_MAX];
+
+	ktap_need(pci_write(dev->bdf, "remove", "1"), "removing %s", dev->bdf);
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s", dev->bdf);
+	ktap_need(access(path, F_OK), "%s has gone", dev->bdf);
+}
+
+void vfio_rescan(void)
+{
+	ktap_need(sysfs_write("/sys/bus/pci/rescan", "1"), "rescanning");
 }
 
 bool vfio_resets(const struct vfio_dev *dev, bool on)

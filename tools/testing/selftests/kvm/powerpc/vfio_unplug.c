@@ -35,21 +35,12 @@ static unsigned int count_groups(void)
 	return nr;
 }
 
-static void take_away(const struct vfio_dev *dev)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), DEVICES "/%s/remove", dev->bdf);
-	ktap_need(write_file(path, "1"), "removing %s", dev->bdf);
-	ktap_need(access(path, F_OK), "%s has gone", dev->bdf);
-}
-
 /* The device comes back in a group as it finds it; @dev is as good as new then */
 static void find_again(struct vfio_dev *dev)
 {
 	const struct vfio_dev was = *dev;
 
-	ktap_need(write_file("/sys/bus/pci/rescan", "1"), "rescanning");
+	vfio_rescan();
 	vfio_find(dev, EDU_VENDOR, EDU_DEVICE);
 	ktap_need(!strcmp(dev->bdf, was.bdf), "%s is back, not %s", was.bdf, dev->bdf);
 	ktap_say("  %s was in group %d, is in group %d", dev->bdf, was.id, dev->id);
@@ -77,7 +68,7 @@ static void lose_device(struct env *env, bool bound)
 		expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
 		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	}
-	take_away(&env->dev);
+	vfio_remove(&env->dev);
 	expect(env, released(env) == false);
 	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) < 0);
 	find_again(&again.dev);
@@ -94,7 +85,7 @@ static void lose_device(struct env *env, bool bound)
 	end_vmm(&again);
 
 	/* And for whoever comes after that */
-	take_away(&again.dev);
+	vfio_remove(&again.dev);
 	third.dev = again.dev;
 	find_again(&third.dev);
 	begin_again(&third);
@@ -119,8 +110,8 @@ static void group_was_left(struct env *env)
 	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
 	begin(env);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
-	take_away(&env->dev);
-	ktap_need(write_file("/sys/bus/pci/rescan", "1"), "rescanning");
+	vfio_remove(&env->dev);
+	vfio_rescan();
 }
 
 static void device_of_the_last_case(struct env *env)
@@ -130,30 +121,56 @@ static void device_of_the_last_case(struct env *env)
 	end_vmm(env);
 }
 
-/* Two devices of one group: the host finds one again, and the other works on */
+/* A VMM has a group of two devices */
+static void begin_with_neighbour(struct env *env, struct vfio_dev *usb)
+{
+	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
+	if (!vfio_find_next(usb, &env->dev, USB_VENDOR, USB_DEVICE) ||
+	    !vfio_find_beside(&env->dev, usb, EDU_VENDOR, EDU_DEVICE))
+		case_skip("no group here has two devices");
+	vfio_give_to(usb, "vfio-pci");
+	vfio_give_to(&env->dev, "vfio-pci");
+	begin(env);
+	vfio_open_device(&env->dev);
+}
+
+/* The host finds the other device again, and the VMM's works on */
 static void neighbour_is_found_again(struct env *env)
 {
 	struct vfio_dev usb;
 
-	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
-	if (!vfio_find_next(&usb, &env->dev, USB_VENDOR, USB_DEVICE) ||
-	    !vfio_find_beside(&env->dev, &usb, EDU_VENDOR, EDU_DEVICE))
-		case_skip("no group here has two devices");
-	vfio_give_to(&usb, "vfio-pci");
-	vfio_give_to(&env->dev, "vfio-pci");
-	begin(env);
-	vfio_open_device(&env->dev);
+	begin_with_neighbour(env, &usb);
 	expect_works(env);
 	expect(env, put(env, LAST, DATA | RW) == H_SUCCESS);
 
-	take_away(&usb);
+	vfio_remove(&usb);
 	expect_works(env);
-	ktap_need(write_file("/sys/bus/pci/rescan", "1"), "rescanning");
+	vfio_rescan();
 	expect(env, vfio_find_beside(&usb, &env->dev, USB_VENDOR, USB_DEVICE));
 	expect_works(env);
 	expect(env, get(env, LAST) == (DATA | RW));
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
 	end_vmm(env);
+}
+
+/* The same while the VMM has removed its window, as it does when its guest is reset */
+static void neighbour_is_found_without_a_window(struct env *env)
+{
+	struct vfio_dev usb;
+	__u64 start;
+
+	begin_with_neighbour(env, &usb);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	vfio_remove(&usb);
+	vfio_rescan();
+	expect(env, vfio_find_beside(&usb, &env->dev, USB_VENDOR, USB_DEVICE));
+	expect(env, !vfio_has_driver(&usb));
+
+	expect(env, vfio_add_window(&env->dev, SHIFT, WINDOW, 1, &start) == 0);
+	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
+	expect_works(env);
+	end_vmm(env);
+	vfio_give_to(&usb, USB_DRIVER);
 }
 
 /* The place in the device tree that a device is described at */
@@ -184,6 +201,7 @@ static void drop_node(struct env *env, const char *node)
 /* A host bridge goes, and its group's data with it; the VMM still has the group */
 static void host_bridge_goes(struct env *env)
 {
+	const unsigned int groups = count_groups();
 	char node[PATH_MAX];
 
 	if (access("/proc/powerpc/ofdt", W_OK))
@@ -193,7 +211,7 @@ static void host_bridge_goes(struct env *env)
 	ktap_need(node_of(&env->dev, node, sizeof(node)), "finding the node of %s",
 		  env->dev.bdf);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
-	take_away(&env->dev);
+	vfio_remove(&env->dev);
 
 	drop_node(env, node);
 	*strrchr(node, '/') = 0;
@@ -201,7 +219,7 @@ static void host_bridge_goes(struct env *env)
 	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) < 0);
 	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
 	close(env->dev.container);
-	expect(env, !access(GROUPS, F_OK) && count_groups() == 0);
+	expect(env, count_groups() == groups - 1);
 	close(env->dev.group);
 }
 
@@ -211,6 +229,7 @@ static const struct test_case cases[] = {
 	CASE(group_was_left),
 	CASE(device_of_the_last_case),
 	CASE(neighbour_is_found_again),
+	CASE(neighbour_is_found_without_a_window),
 	CASE(host_bridge_goes),
 };
 
