@@ -89,19 +89,29 @@ static void retire(unsigned int r)
 	}
 }
 
-static bool overlaps(unsigned int r)
+static bool overlaps(unsigned int r, unsigned int i)
 {
-	const struct layout_region *a = &layout_region[r], *b;
-	unsigned int i;
+	const struct layout_region *a = &layout_region[r], *b = &layout_region[i];
 
-	for (i = 0; i < REGIONS; ++i) {
-		b = &layout_region[i];
-		if (m.region[i].there &&
-		    a->ua < b->ua + (b->pages << PAGE_SHIFT) &&
-		    b->ua < a->ua + (a->pages << PAGE_SHIFT))
-			return true;
-	}
-	return false;
+	return m.region[i].there && a->ua < b->ua + (b->pages << PAGE_SHIFT) &&
+	       b->ua < a->ua + (a->pages << PAGE_SHIFT);
+}
+
+/* The first one by address that is in the way of @r, or REGIONS */
+static unsigned int in_the_way(unsigned int r)
+{
+	unsigned int i, first = REGIONS;
+
+	for (i = 0; i < REGIONS; ++i)
+		if (overlaps(r, i) && (first == REGIONS ||
+				       layout_region[i].ua < layout_region[first].ua))
+			first = i;
+	return first;
+}
+
+static bool is_gone(unsigned int r)
+{
+	return m.region[r].there && !m.region[r].used && !m.region[r].mapped;
 }
 
 bool model_reap(void)
@@ -110,7 +120,7 @@ bool model_reap(void)
 	unsigned int r;
 
 	for (r = 0; r < REGIONS; ++r) {
-		if (m.region[r].there && !m.region[r].used && !m.region[r].mapped) {
+		if (is_gone(r)) {
 			retire(r);
 			any = true;
 		}
@@ -122,19 +132,22 @@ void model_register(unsigned int r, const struct seen *seen)
 {
 	const struct layout_region *lr = &layout_region[r];
 	bool again = false;
+	unsigned int i;
 	long ret = 0;
 
-	/* What was dropped, and leads nowhere, is not in the way */
-	if ((!m.region[r].there || (!m.region[r].used && !m.region[r].mapped)) &&
-	    lr->pages && (seen->nomem || overlaps(r)))
+	if (!m.region[r].used && lr->pages && seen->nomem)
 		again = model_reap();
 	if (seen->nomem && (!again || seen->ret == -ENOMEM)) {
 		WRONG_IF(seen->ret != -ENOMEM);
 		return;
 	}
-	if (m.region[r].there) {
+	/* What was dropped, and leads nowhere, is not in the way, and what leads on is */
+	for (i = in_the_way(r); !m.region[r].used && lr->pages && i < REGIONS && is_gone(i);
+	     i = in_the_way(r))
+		retire(i);
+	if (m.region[r].used) {
 		m.region[r].used++;
-	} else if (!lr->pages || overlaps(r)) {
+	} else if (!lr->pages || i < REGIONS) {
 		ret = -EINVAL;
 	} else if (!user_find(lr->ua + ((lr->pages - 1) << PAGE_SHIFT))) {
 		ret = -EFAULT;

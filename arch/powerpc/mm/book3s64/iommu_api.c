@@ -322,12 +322,41 @@ static long mm_iommu_pin(struct mm_iommu_table_group_mem_t *mem)
 }
 
 /*
+ * Take the region in slot @at out of the array and add it to @dead, unless a
+ * translation leads to it.  Returns false in that case.
+ */
+static bool mm_iommu_retire(struct mm_iommu *iommu, unsigned int at,
+			    struct llist_head *dead)
+{
+	struct mm_iommu_slot *slot = &iommu->regions->slot[at];
+	struct mm_iommu_table_group_mem_t *mem = slot->mem;
+
+	lockdep_assert_held(&iommu->lock);
+
+	/*
+	 * Pairs with the full barrier of iommu_user_put() and iommu_user_drop():
+	 * whoever sees 1 here also sees that the invalidations before the last
+	 * decrement are complete; what is done to the pages comes after the
+	 * smp_mb() in mm_iommu_synchronize().  From 0 on iommu_user_take() fails.
+	 */
+	if (atomic64_cmpxchg(&mem->mapped, 1, 0) != 1)
+		return false;
+
+	WRITE_ONCE(mem->open, 0);
+	WRITE_ONCE(slot->mem, NULL);
+	__llist_add(&mem->dead, dead);
+	return true;
+}
+
+/*
  * Publish the regions of the mm and @mem in a new array without empty slots.  The
- * caller frees @*unused, the array that there was, after a grace period.
+ * caller frees @*unused, the array that there was, after a grace period, and releases
+ * @dead: regions that were dropped are in nobody's way.
  */
 static long mm_iommu_insert(struct mm_iommu *iommu,
 			    struct mm_iommu_table_group_mem_t *mem,
-			    struct mm_iommu_regions **unused)
+			    struct mm_iommu_regions **unused,
+			    struct llist_head *dead)
 {
 	struct mm_iommu_regions *old = iommu->regions, *new;
 	const struct mm_iommu_slot slot = {
@@ -354,6 +383,8 @@ static long mm_iommu_insert(struct mm_iommu *iommu,
 		if (!s->mem)
 			continue;
 		if (s->ua < slot.ua + slot.size && slot.ua < s->ua + s->size) {
+			if (!s->mem->used && mm_iommu_retire(iommu, i, dead))
+				continue;
 			kfree(new);
 			return -EINVAL;
 		}
@@ -379,6 +410,7 @@ static long mm_iommu_register(struct mm_iommu *iommu, struct mm_struct *mm,
 {
 	struct mm_iommu_table_group_mem_t *mem;
 	struct mm_iommu_regions *old;
+	LLIST_HEAD(dead);
 	long ret;
 
 	ret = account_locked_vm(mm, entries, true);
@@ -395,8 +427,9 @@ static long mm_iommu_register(struct mm_iommu *iommu, struct mm_struct *mm,
 		goto err_free;
 
 	mutex_lock(&iommu->lock);
-	ret = mm_iommu_insert(iommu, mem, &old);
+	ret = mm_iommu_insert(iommu, mem, &old, &dead);
 	mutex_unlock(&iommu->lock);
+	mm_iommu_release(mm, &dead);
 	if (ret)
 		goto err_unpin;
 
@@ -442,8 +475,8 @@ long mm_iommu_new(struct mm_struct *mm, unsigned long ua, unsigned long entries,
 		return -EFAULT;
 
 	ret = mm_iommu_register(iommu, mm, ua, entries, pmem);
-	/* What was dropped, and has lost its last translation since, is in nobody's way */
-	if ((ret == -ENOMEM || ret == -EINVAL) && mm_iommu_reap(mm))
+	/* What was dropped, and has lost its last translation since, is locked no more */
+	if (ret == -ENOMEM && mm_iommu_reap(mm))
 		ret = mm_iommu_register(iommu, mm, ua, entries, pmem);
 
 	return ret;
@@ -475,12 +508,10 @@ struct mm_iommu_table_group_mem_t *mm_iommu_get(struct mm_struct *mm,
 	regions = iommu->regions;
 	mem = regions ? regions->slot[mm_iommu_slot_of(regions, ua)].mem : NULL;
 	/*
-	 * One that was dropped, and that nothing leads to, has the pages of then: the
-	 * memory may be another by now, and is registered anew by mm_iommu_new().
+	 * One that was dropped has the pages of then, and the memory may be another by
+	 * now: mm_iommu_new() registers it anew, once nothing leads to those pages.
 	 */
-	if (mem && !mem->used && atomic64_read(&mem->mapped) == 1)
-		mem = NULL;
-	if (mem && mem->ua == ua && mem->entries == entries) {
+	if (mem && mem->used && mem->ua == ua && mem->entries == entries) {
 		mm_iommu_set_used(mem, mem->used + 1);
 		ret = mem;
 	}
@@ -489,33 +520,6 @@ struct mm_iommu_table_group_mem_t *mm_iommu_get(struct mm_struct *mm,
 	return ret;
 }
 EXPORT_SYMBOL_GPL(mm_iommu_get);
-
-/*
- * Take the region in slot @at out of the array and add it to @dead, unless a
- * translation leads to it.  Returns false in that case.
- */
-static bool mm_iommu_retire(struct mm_iommu *iommu, unsigned int at,
-			    struct llist_head *dead)
-{
-	struct mm_iommu_slot *slot = &iommu->regions->slot[at];
-	struct mm_iommu_table_group_mem_t *mem = slot->mem;
-
-	lockdep_assert_held(&iommu->lock);
-
-	/*
-	 * Pairs with the full barrier of iommu_user_put() and iommu_user_drop():
-	 * whoever sees 1 here also sees that the invalidations before the last
-	 * decrement are complete; what is done to the pages comes after the
-	 * smp_mb() in mm_iommu_synchronize().  From 0 on iommu_user_take() fails.
-	 */
-	if (atomic64_cmpxchg(&mem->mapped, 1, 0) != 1)
-		return false;
-
-	WRITE_ONCE(mem->open, 0);
-	WRITE_ONCE(slot->mem, NULL);
-	__llist_add(&mem->dead, dead);
-	return true;
-}
 
 /**
  * mm_iommu_put() - end a registration, unless the memory is in use
