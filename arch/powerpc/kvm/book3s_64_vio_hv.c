@@ -51,9 +51,13 @@ struct kvmppc_rm_pmu {
  */
 static __always_inline void kvmppc_rm_freeze_pmu(struct kvmppc_rm_pmu *pmu)
 {
+	unsigned long mmcr0;
+
 	pmu->mmcra = mfspr(SPRN_MMCRA);
 	pmu->mmcrs = mfspr(SPRN_MMCRS);
-	pmu->stopped = !(mfspr(SPRN_MMCR0) & MMCR0_FC) || pmu->mmcra ||
+	mmcr0 = mfspr(SPRN_MMCR0);
+	pmu->stopped = !(mmcr0 & MMCR0_FC) || pmu->mmcra ||
+		       (mmcr0 & MMCR0_PMCC) == MMCR0_PMCC ||
 		       (pmu->mmcrs && !(pmu->mmcrs & MMCRS_FC));
 	if (likely(!pmu->stopped))
 		return;
@@ -62,7 +66,7 @@ static __always_inline void kvmppc_rm_freeze_pmu(struct kvmppc_rm_pmu *pmu)
 	mtspr(SPRN_MMCR2, MMCR2_FREEZE_ALL);
 	isync();
 	pmu->mmcr0 = mfspr(SPRN_MMCR0);
-	mtspr(SPRN_MMCR0, pmu->mmcr0 | MMCR0_FC);
+	mtspr(SPRN_MMCR0, MMCR0_FC | (pmu->mmcr0 & MMCR0_PMAO));
 	mtspr(SPRN_MMCRA, 0);
 	mtspr(SPRN_MMCRS, MMCRS_FC);
 	isync();
