@@ -146,7 +146,7 @@ static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
 		if (!error)
 			continue;
 		list->user[i] = READ_ONCE(pos->user[i]) & ~IOMMU_USER_LOCK;
-		if (ret != -EIO)
+		if (ret != -EAGAIN)
 			ret = error;
 	}
 	return ret;
@@ -708,7 +708,9 @@ static void iommu_user_clear(struct iommu_table *tbl, unsigned long entry,
 
 		entry += n;
 		pages -= n;
-		waits -= busy;
+		/* Each piece that gets through is waited for anew; one that was skipped is not */
+		if (waits)
+			waits = n ? IOMMU_USER_WAITS : waits - busy;
 		iommu_user_pause(busy);
 	}
 }
@@ -779,7 +781,7 @@ long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 
 	/* Whoever has ended this clears the table */
 	if (done && ret && tbl->it_ends == ends)
-		iommu_user_clear(tbl, entry, done);
+		iommu_user_unmap(tbl, entry, done, lock);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(iommu_user_map);

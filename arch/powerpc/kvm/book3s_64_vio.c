@@ -379,7 +379,7 @@ long kvmppc_tce_shadow_alloc(struct kvmppc_spapr_tce_table *stt,
 	mutex_lock(&stt->alloc_lock);
 	page = *slot;
 	if (!page) {
-		page = (u64 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+		page = (u64 *)get_zeroed_page(GFP_KERNEL);
 		/* Read by debugfs without the lock */
 		if (page)
 			WRITE_ONCE(stt->nr_pages, stt->nr_pages + 1);

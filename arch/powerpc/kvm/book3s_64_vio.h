@@ -23,9 +23,9 @@
  * LIOBNs hold locks of the same entries, one at a time or in the same order, so
  * whoever holds a lock waits for a later one only.  In guest context nobody waits
  * with a lock held: a part that cannot be had is the end of the attempt, before
- * anything was changed.  An entry of more parts than may be worked without a
- * rescheduling point is changed in pieces, in virtual mode, and a mutex keeps other
- * CPUs from such entries of the LIOBN meanwhile.  A LIOBN that is bound to nothing
+ * anything was changed.  An entry of more parts than may be worked without preemption
+ * is changed in pieces, in virtual mode, and a mutex keeps other CPUs from such
+ * entries of the LIOBN meanwhile.  A LIOBN that is bound to nothing
  * has a single word per entry and needs no lock.
  *
  * Most entries of a run resemble the one before: next to it in the tables and
@@ -55,6 +55,8 @@
 #include <linux/kvm_host.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/nospec.h>
+#include <linux/slab.h>
 
 #include <asm/hvcall.h>
 #include <asm/iommu_user.h>
@@ -265,6 +267,7 @@ kvmppc_tce_window(const struct kvmppc_spapr_tce_table *stt, unsigned long ioba,
 	    n > stt->size - *idx)
 		return H_PARAMETER;
 
+	*idx = array_index_nospec(*idx, stt->size + 1);
 	return H_SUCCESS;
 }
 
@@ -365,6 +368,10 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 		return kvmppc_tce_hard(&run->stat->tce_hard_count);
 	if (n && way == KVMPPC_TCE_NEITHER)
 		return H_BUSY;
+	/* A binding that has ended is seen beside one that was not to be with it */
+	if (n && way == KVMPPC_TCE_AT_ONCE &&
+	    (work > IOMMU_USER_PIECE || foreign > IOMMU_USER_FOREIGN))
+		return virt ? H_BUSY : kvmppc_tce_hard(&run->stat->tce_hard_count);
 
 	run->in_pieces = way == KVMPPC_TCE_IN_PIECES;
 	run->flat = run->nr && work == run->nr && !run->in_pieces;
@@ -903,6 +910,28 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 	return error;
 }
 
+/* What was gone of run->idx that the batch had no room for: one invalidation for all */
+static __always_inline void kvmppc_tce_put_gone(struct kvmppc_tce_run *run)
+{
+	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
+	struct iommu_user_batch *batch = &run->batch;
+	unsigned int t;
+
+	if (!virt || !batch->gone || !batch->nr_gone)
+		return;
+
+	for (t = 0; t < run->nr; ++t) {
+		struct iommu_table *tbl = run->pos[t].tbl;
+
+		iommu_user_kill(tbl, kvmppc_tce_entry(run->stt, tbl, run->idx),
+				1UL << kvmppc_tce_parts_shift(run->stt, tbl),
+				KVMPPC_TCE_MODE);
+		run->stat->tce_invalidations++;
+	}
+	while (batch->nr_gone)
+		iommu_user_drop(batch->reader, NULL, batch->gone[--batch->nr_gone]);
+}
+
 /* An entry of parts that can be changed at once */
 static __always_inline long
 kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
@@ -937,10 +966,15 @@ kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 
 	if (virt)
 		preempt_enable();
+	kvmppc_tce_put_gone(run);
 	return ret;
 }
 
-/* Change all parts of run->idx, in pieces; returns the last error */
+/*
+ * Change all parts of run->idx, in pieces; returns the last error.  Nothing here gives
+ * the CPU up: whoever takes the device away waits for the section, and the VMM decides
+ * when its thread would get the CPU back.
+ */
 static __always_inline int
 kvmppc_tce_set_pieces(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
 		      struct iommu_user_ref *ref)
@@ -959,7 +993,7 @@ kvmppc_tce_set_pieces(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
 			error = ret;
 		kvmppc_tce_unlock_parts(run, first, n);
 		preempt_enable();
-		cond_resched();
+		kvmppc_tce_put_gone(run);
 		for (; n; --n, --left)
 			kvmppc_tce_next_part(run, &first);
 	}
@@ -1009,10 +1043,19 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	if (ret != H_SUCCESS)
 		return ret;
 
+	/* Without it the batch invalidates for each entry that it has no room for */
+	if (virt && run->work > IOMMU_USER_REFS) {
+		run->batch.nr_gone = 0;
+		run->batch.gone = kmalloc_array(min(run->work, run->at_once),
+						sizeof(u64), GFP_KERNEL);
+	}
 	if (virt && run->in_pieces)
 		ret = kvmppc_tce_set_in_pieces(run, tce, ua, ref);
 	else
 		ret = kvmppc_tce_set_at_once(run, tce, ua, ref);
+	if (virt)
+		kfree(run->batch.gone);
+	run->batch.gone = NULL;
 	if (ret == H_TOO_HARD || kvmppc_tce_is_busy(ret))
 		return ret;
 

@@ -1109,7 +1109,7 @@ static void regions_in_turn(void)
 /* The same for the parts of an entry, which the VMM had lead there one by one */
 static void parts_of_many_regions(void)
 {
-	unsigned long i;
+	unsigned long i, kills;
 	enum tier tier;
 
 	begin(PARTS, FLAT);
@@ -1119,7 +1119,10 @@ static void parts_of_many_regions(void)
 			map(FLAT, i, i);
 		WRONG_IF(now(put_call(tier, PARTS, 0, page_tce(PAGE))) !=
 			 (tier == TIER_VIRT ? H_SUCCESS : H_TOO_HARD));
+		kills = device_kills;
 		WRONG_IF(now(put_call(TIER_VIRT, PARTS, 0, 0)) != H_SUCCESS);
+		/* One for what goes beside the batch's regions, and one for the call */
+		WRONG_IF(device_kills - kills > 2);
 	}
 	end();
 }

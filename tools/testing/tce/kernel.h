@@ -294,6 +294,8 @@ extern __thread struct shim_pmu {
 #define SPRN_MMCRA		shim_pmu.mmcra
 #define SPRN_MMCRS		shim_pmu.mmcrs
 #define MMCR0_FC		0x80000000UL
+#define MMCR0_PMCC		0x000c0000UL
+#define MMCR0_PMAO		0x00000080UL
 #define mfspr(spr)		(spr)
 #define mtspr(spr, value)	((void)((spr) = (value)))
 #define isync()			barrier()
@@ -388,6 +390,7 @@ void *shim_alloc(size_t size, size_t align, bool zero);
 void kfree(const void *p);
 #define kmalloc(size, gfp)	shim_alloc(size, 16, false)
 #define kzalloc(size, gfp)	shim_alloc(size, 16, true)
+#define array_index_nospec(i, n)	((i) < (n) ? (i) : 0)
 #define kmalloc_array(n, s, g)	kmalloc((n) * (s), g)
 void *kvcalloc(size_t n, size_t size, int gfp);
 void kvfree(const void *p);

@@ -126,12 +126,17 @@ struct iommu_user_ref {
  * @reader: who changes them, in a section of it
  * @cur: the region met last
  * @nr: regions in use
+ * @nr_gone: words in @gone
+ * @gone: user words of what went beside the regions, or NULL: whoever has set it
+ *	invalidates for all of them, and drops them
  * @ref: the regions
  */
 struct iommu_user_batch {
 	struct mm_iommu_reader *reader;
 	struct iommu_user_ref *cur;
 	unsigned int nr;
+	unsigned int nr_gone;
+	u64 *gone;
 	struct iommu_user_ref ref[IOMMU_USER_REFS];
 };
 
@@ -206,6 +211,7 @@ static __always_inline void iommu_user_begin(struct iommu_user_batch *batch,
 {
 	batch->reader = reader;
 	batch->nr = 0;
+	batch->gone = NULL;
 	batch->cur = &batch->ref[0];
 	batch->ref[0] = (struct iommu_user_ref){};
 }
@@ -677,6 +683,10 @@ iommu_user_gone_other(struct iommu_user_batch *batch, struct iommu_table *tbl,
 	}
 
 	if (unlikely(batch->nr == IOMMU_USER_REFS)) {
+		if (mode == IOMMU_USER_VIRT && batch->gone) {
+			batch->gone[batch->nr_gone++] = old;
+			return;
+		}
 		/*
 		 * More than the batch can hold: invalidate for it alone.  Who is
 		 * in guest context has seen to it that this is not needed.

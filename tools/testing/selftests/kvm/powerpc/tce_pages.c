@@ -40,23 +40,31 @@ static void begin_bare(struct env *env, size_t memory)
 	ktap_need(!vfio_remove_window(&env->dev, 0), "removing the window");
 }
 
-/*
- * Memory in pages of 1 << @shift.  Those of 1G are best reserved by the kernel's
- * command line (hugepagesz=1G hugepages=1).
- */
-static __u8 *memory_in_pages(unsigned int shift, size_t size)
+static void reserve_pages(unsigned int shift, size_t size)
 {
 	char path[80], pages[24];
-	__u8 *mem;
 
 	snprintf(path, sizeof(path),
 		 "/sys/kernel/mm/hugepages/hugepages-%ukB/nr_hugepages",
 		 1U << (shift - 10));
 	snprintf(pages, sizeof(pages), "%zu", size >> shift);
 	write_file(path, pages);
+}
+
+/*
+ * Memory in pages of 1 << @shift, which go back to all others with it.  Those of 1G are
+ * best reserved by the kernel's command line (hugepagesz=1G hugepages=1), and stay.
+ */
+static __u8 *memory_in_pages(unsigned int shift, size_t size)
+{
+	__u8 *mem;
+
+	reserve_pages(shift, size);
 	mem = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
 		   shift << MAP_HUGE_SHIFT, -1, 0);
+	if (shift < 30)
+		reserve_pages(shift, 0);
 	return mem == MAP_FAILED ? NULL : mem;
 }
 

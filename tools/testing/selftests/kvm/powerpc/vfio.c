@@ -70,35 +70,23 @@ void vfio_take_from_driver(const struct vfio_dev *dev)
 	pci_write(dev->bdf, "driver/unbind", dev->bdf);
 }
 
-static bool driver_of(const struct vfio_dev *dev, char *name, size_t size)
+bool vfio_has_driver(const struct vfio_dev *dev, const char *driver)
 {
 	char path[PATH_MAX], link[PATH_MAX] = "";
 
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver", dev->bdf);
-	if (readlink(path, link, sizeof(link) - 1) < 0)
-		return false;
-	snprintf(name, size, "%s", basename(link));
-	return true;
-}
-
-bool vfio_has_driver(const struct vfio_dev *dev)
-{
-	char name[64];
-
-	return driver_of(dev, name, sizeof(name));
+	return readlink(path, link, sizeof(link) - 1) > 0 &&
+	       !strcmp(basename(link), driver);
 }
 
 void vfio_give_to(const struct vfio_dev *dev, const char *driver)
 {
-	char name[64];
-
 	ktap_need(pci_write(dev->bdf, "driver_override", driver),
 		  "choosing the driver %s for %s", driver, dev->bdf);
 	vfio_take_from_driver(dev);
 	ktap_need(pci_write(dev->bdf, "subsystem/drivers_probe", dev->bdf),
 		  "having %s probed", dev->bdf);
-	ktap_need(driver_of(dev, name, sizeof(name)) && !strcmp(name, driver),
-		  "giving %s to the driver %s", dev->bdf, driver);
+	ktap_need(vfio_has_driver(dev, driver), "giving %s to the driver %s", dev->bdf, driver);
 }
 
 void vfio_remove(const struct vfio_dev *dev)

@@ -39,7 +39,7 @@ bool vfio_find_beside(struct vfio_dev *dev, const struct vfio_dev *other,
 /* Take the device from its driver, if it has one; and give it to another */
 void vfio_take_from_driver(const struct vfio_dev *dev);
 void vfio_give_to(const struct vfio_dev *dev, const char *driver);
-bool vfio_has_driver(const struct vfio_dev *dev);
+bool vfio_has_driver(const struct vfio_dev *dev, const char *driver);
 
 /* What the host's administrator may do: have a device go, and all that went come back */
 void vfio_remove(const struct vfio_dev *dev);

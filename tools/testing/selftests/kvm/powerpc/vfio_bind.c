@@ -206,6 +206,8 @@ static void one_table_of_two_groups(struct env *env)
 	vfio_open_only_group(&other);
 	other.container = env->dev.container;
 	err = vfio_join(&other, env->dev.container);
+	if (err == -EBUSY)
+		case_skip("a container has one group on this machine");
 	ktap_need(!err, "two groups in one container (%d)", err);
 	expect(env, vm_add_fd(&env->vm, other.group) == 0);
 	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == 0);

@@ -164,7 +164,7 @@ static void neighbour_is_found_without_a_window(struct env *env)
 	vfio_remove(&usb);
 	vfio_rescan();
 	expect(env, vfio_find_beside(&usb, &env->dev, USB_VENDOR, USB_DEVICE));
-	expect(env, !vfio_has_driver(&usb));
+	expect(env, !vfio_has_driver(&usb, USB_DRIVER));
 
 	expect(env, vfio_add_window(&env->dev, SHIFT, WINDOW, 1, &start) == 0);
 	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
