@@ -9,7 +9,9 @@ lab := $(dir $(lastword $(MAKEFILE_LIST)))
 # on MACHINES: those of them that are to be tested
 on = $(filter $(MACHINES),$(1))
 
+# A part of the tests and tiers, and all of them (lab/part)
 debug_4k := $(addsuffix .debug-4k-nohz,$(call on,powernv9))
+debug_4k_all := $(addsuffix .debug-4k-nohz-all,$(call on,powernv9))
 # A CPU without a tick, which a guest that computes keeps for itself
 nohz := $(addsuffix .nohz,$(call on,powernv9))
 # Its windows are made and removed by a hypervisor, where the others make tables
@@ -34,7 +36,7 @@ boots := $(MACHINES) $(large) $(groups)
 here := x86 no-iommu lint tce litmus overlay
 
 CHECK := kernel tests static kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) $(boots) $(client) $(here)
-ALL := $(filter-out $(client),$(CHECK)) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
+ALL := $(filter-out $(client) $(debug_4k),$(CHECK)) $(debug_4k_all) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
 	kernel-kasan $(kasan) kernel-4k $(4k) mutants debian modular page bisect
 PARTS := $(sort $(CHECK) $(ALL))
 
@@ -47,7 +49,7 @@ $(PARTS): ; @$(lab)part $@
 $(boots) $(rest) $(library) $(random): kernel tests
 $(client) $(client_all) $(client_l2): kernel
 $(client_all): tests
-$(debug_4k) $(nohz) $(faults): kernel-debug-4k-nohz tests
+$(debug_4k) $(debug_4k_all) $(nohz) $(faults): kernel-debug-4k-nohz tests
 $(debug): kernel-debug tests
 $(kasan): kernel-kasan tests
 $(4k): kernel-4k tests
