@@ -38,7 +38,7 @@ here := x86 no-iommu lint tce litmus overlay
 
 CHECK := kernel tests static kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) $(boots) $(client) $(here)
 ALL := $(filter-out $(client) $(debug_4k),$(CHECK)) $(debug_4k_all) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
-	kernel-kasan $(kasan) kernel-4k $(4k) mutants debian modular page bisect
+	kernel-kasan $(kasan) kernel-4k $(4k) lint-series mutants debian modular page bisect
 PARTS := $(sort $(CHECK) $(ALL))
 
 .PHONY: list-check list-all $(PARTS)
@@ -55,5 +55,7 @@ $(debug): kernel-debug tests
 $(kasan): kernel-kasan tests
 $(4k): kernel-4k tests
 modular page bisect: tests
+# Both write build/series
+lint-series: | lint
 # One build at a time, the one first that most wait for
 kernel-debug-4k-nohz kernel-debug kernel-kasan kernel-4k: | kernel
