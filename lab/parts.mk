@@ -18,7 +18,7 @@ nohz := $(addsuffix .nohz,$(call on,powernv9))
 faults := $(addsuffix .faults,$(call on,pseries))
 large := $(addsuffix .large-pages,$(call on,powernv9 pseries))
 groups := $(addsuffix .five-groups,$(call on,powernv9))
-# Real mode is what powernv8's own tests are for, and QEMU and drivers are the same there.
+# Real mode is what powernv8's own tests are for; QEMU and drivers are the same there.
 client := $(addsuffix .client,$(call on,powernv9))
 powernv := $(call on,powernv9 powernv8 powernv9-hash powernv10)
 client_all := $(addsuffix .client-all,$(powernv))
