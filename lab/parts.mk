@@ -37,8 +37,8 @@ boots := $(MACHINES) $(large) $(groups)
 here := x86 no-iommu lint tce litmus overlay
 
 CHECK := kernel tests static kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) $(boots) $(client) $(here)
-ALL := $(filter-out $(client) $(debug_4k) tce,$(CHECK)) $(debug_4k_all) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
-	kernel-kasan $(kasan) kernel-4k $(4k) lint-series tce-all mutants debian modular page bisect
+ALL := $(filter-out $(client) $(debug_4k) tce x86,$(CHECK)) $(debug_4k_all) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
+	kernel-kasan $(kasan) kernel-4k $(4k) lint-series tce-all x86-all mutants debian modular page bisect
 PARTS := $(sort $(CHECK) $(ALL))
 
 .PHONY: list-check list-all $(PARTS)
