@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -190,12 +191,25 @@ void begin_two_levels(struct env *env)
 	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
 }
 
+__u64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000UL + ts.tv_nsec;
+}
+
 static void *tick(void *arg)
 {
 	struct ticker *ticker = arg;
+	__u64 last, now = now_ns();
 
 	run_on_cpu(0);
 	while (!atomic_load(&ticker->stop)) {
+		last = now;
+		now = now_ns();
+		if (now - last > atomic_load(&ticker->gap))
+			atomic_store(&ticker->gap, now - last);
 		atomic_fetch_add(&ticker->ticks, 1);
 		if (ticker->pause)
 			usleep(ticker->pause);

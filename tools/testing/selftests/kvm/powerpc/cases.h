@@ -143,14 +143,19 @@ bool released_range(struct env *env, void *mem, size_t size);
 /* Thread: map and unmap the first 64K of the window by ioctl, until env->stop */
 void *map_by_ioctl(void *arg);
 
-/* A task on CPU 0 that counts, and pauses for so many microseconds or yields */
+/*
+ * A task on CPU 0 that counts, and pauses for so many microseconds or yields.  @gap is the
+ * longest time between two ticks since it was last set to 0, in nanoseconds.
+ */
 struct ticker {
 	atomic_ulong ticks;
+	atomic_ulong gap;
 	atomic_bool stop;
 	unsigned int pause;
 	pthread_t thread;
 };
 
+__u64 now_ns(void);
 void start_ticker(struct ticker *ticker, unsigned int pause);
 void stop_ticker(struct ticker *ticker);
 
