@@ -99,6 +99,20 @@ long proc_kib(const char *path, const char *field)
 	return kib;
 }
 
+long number_in(int file, const char *name)
+{
+	static __thread char text[0x8000];
+	ssize_t n, len = 0;
+	const char *at;
+
+	while ((n = pread(file, text + len, sizeof(text) - 1 - len, len)) > 0)
+		len += n;
+	text[len] = 0;
+	at = strstr(text, name);
+	ktap_need(at, "finding %s", name);
+	return strtol(at + strlen(name), NULL, 10);
+}
+
 long locked_kib(void)
 {
 	return proc_kib("/proc/self/status", "VmLck");

@@ -180,6 +180,12 @@ void run_on_cpu(unsigned int cpu);
 /* Memory of this process that may not be moved or swapped out, in KiB */
 long locked_kib(void);
 
+/*
+ * The number behind @name in a file of /proc, which is open: a process may lose the
+ * right to open it, and nothing is allocated here, which might wait.
+ */
+long number_in(int file, const char *name);
+
 /* A line "FIELD: NUMBER kB" of a file in /proc; -1 when there is none */
 long proc_kib(const char *path, const char *field);
 

@@ -77,3 +77,13 @@ long stranger_register(struct stranger *self)
 		self->mem = new_memory(STRANGER_MEMORY);
 	return vfio_try_register(&self->dev, self->mem, STRANGER_MEMORY);
 }
+
+long stranger_remove_window(struct stranger *self)
+{
+	return vfio_remove_window(&self->dev, 0);
+}
+
+long stranger_unregister(struct stranger *self)
+{
+	return vfio_unregister(&self->dev, self->mem, STRANGER_MEMORY);
+}

@@ -38,8 +38,10 @@ long stranger_do(struct stranger *other, long (*what)(struct stranger *self));
 /* It ends, and has given back all it had when this returns */
 void stranger_end(struct stranger *other);
 
-/* Things to do: open the device's group, with a window; and register @mem */
+/* Things to do: open the device's group, with a window; and register @mem; and back */
 long stranger_open(struct stranger *self);
 long stranger_register(struct stranger *self);
+long stranger_remove_window(struct stranger *self);
+long stranger_unregister(struct stranger *self);
 
 #endif /* SELFTEST_KVM_POWERPC_STRANGER_H */

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who is kept waiting: nobody waits for a guest that computes, nor for the memory of
- * another process.  What decides is not how long something takes, but that it is over
- * before something else is which was made to last: the guest has not been left, the
- * other process is still registering.
+ * Who is kept waiting: nobody waits for a guest that computes.  What decides is not how
+ * long something takes, but that it is over before something else is which was made to
+ * last: the guest has not been left.
  *
  * A guest stays where it is on a CPU without a tick only: a kernel with
  * NO_HZ_FULL, and nohz_full=1 isolcpus=1 rcu_nocbs=1 on its command line.
@@ -56,24 +55,6 @@ struct waits {
 	long pinned;
 	bool unregistered;
 };
-
-/*
- * The number behind @name in a file of /proc, which is open: a process may lose the
- * right to open it, and nothing is allocated here, which might wait.
- */
-static long number_in(int file, const char *name)
-{
-	static __thread char text[0x8000];
-	ssize_t n, len = 0;
-	const char *at;
-
-	while ((n = pread(file, text + len, sizeof(text) - 1 - len, len)) > 0)
-		len += n;
-	text[len] = 0;
-	at = strstr(text, name);
-	ktap_need(at, "finding %s", name);
-	return strtol(at + strlen(name), NULL, 10);
-}
 
 static int vmstat = -1;
 
@@ -172,11 +153,6 @@ static long renew_window(struct stranger *self)
 	       vfio_map(&self->dev, 0, self->mem, SMALL);
 }
 
-static long remove_window(struct stranger *self)
-{
-	return vfio_remove_window(&self->dev, 0);
-}
-
 static void before_other_removes(void *arg)
 {
 	struct waits *waits = arg;
@@ -188,7 +164,7 @@ static void other_removes(void *arg)
 {
 	struct waits *waits = arg;
 
-	expect(waits->env, stranger_do(&waits->other, remove_window) == 0);
+	expect(waits->env, stranger_do(&waits->other, stranger_remove_window) == 0);
 }
 
 static void window_of_another_process(struct env *env)
@@ -197,11 +173,6 @@ static void window_of_another_process(struct env *env)
 
 	begin_beside(&waits, env);
 	expect_no_wait(&waits, before_other_removes, other_removes);
-}
-
-static long do_unregister(struct stranger *self)
-{
-	return vfio_unregister(&self->dev, self->mem, STRANGER_MEMORY);
 }
 
 static void before_other_unregisters(void *arg)
@@ -221,7 +192,7 @@ static void other_unregisters(void *arg)
 	const long pages = STRANGER_MEMORY / getpagesize();
 	struct waits *waits = arg;
 
-	expect(waits->env, stranger_do(&waits->other, do_unregister) == 0);
+	expect(waits->env, stranger_do(&waits->other, stranger_unregister) == 0);
 	expect(waits->env, pinned_pages() < waits->pinned - pages + LAG);
 }
 
@@ -582,133 +553,6 @@ static void liobn_of_many_cpus(struct env *env)
 }
 
 /*
- * A process that registers much untouched memory, which takes its time, and whose
- * other thread unregisters some
- */
-
-#define MUCH		0x40000000UL
-
-struct registering {
-	struct env *env;
-	struct vfio_dev second;
-	int status;
-	void *much;
-	void *small;
-	atomic_bool unregisters;
-	atomic_bool over;
-};
-
-static void *register_much(void *arg)
-{
-	struct registering *reg = arg;
-
-	vfio_register(&reg->env->dev, reg->much, MUCH);
-	atomic_store(&reg->over, true);
-	return NULL;
-}
-
-static void *unregister_small(void *arg)
-{
-	struct registering *reg = arg;
-
-	/* It is charged before the first page is pinned */
-	while (number_in(reg->status, "VmLck:") < MUCH >> 10)
-		usleep(1000);
-	atomic_store(&reg->unregisters, true);
-	expect(reg->env, vfio_unregister(&reg->second, reg->small, SMALL) == 0);
-	return NULL;
-}
-
-/*
- * What @act does is over before the REGISTER of this process is, which has two
- * containers, as a container does one thing at a time.  The threads are there before
- * that begins: making one wants the lock that it holds.
- */
-static void beside_a_register(struct env *env, void (*act)(struct stranger *other))
-{
-	struct registering reg = { .env = env };
-	pthread_t much, small;
-	struct stranger other;
-	struct vfio_dev third, usb;
-	bool shared;
-
-	if (!vfio_find_next(&reg.second, &env->dev, EDU_VENDOR, EDU_DEVICE) ||
-	    !vfio_find_next(&third, &reg.second, EDU_VENDOR, EDU_DEVICE))
-		case_skip("there are no three devices in groups of their own");
-	/* A group is the VMM's with all of its devices */
-	shared = vfio_find_beside(&usb, &third, USB_VENDOR, USB_DEVICE);
-	if (shared)
-		vfio_take_from_driver(&usb);
-	stranger_begin(&other, &third);
-	vfio_open_group(&env->dev);
-	vfio_open_group(&reg.second);
-	reg.status = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-	reg.much = new_memory(MUCH);
-	reg.small = new_memory(SMALL);
-	vfio_register(&reg.second, reg.small, SMALL);
-	ktap_need(!stranger_do(&other, stranger_open) &&
-		  !stranger_do(&other, stranger_register),
-		  "what the other process begins with");
-
-	pthread_create(&small, NULL, unregister_small, &reg);
-	pthread_create(&much, NULL, register_much, &reg);
-	while (!atomic_load(&reg.unregisters))
-		usleep(1000);
-	/* Time to get where it waits for what the registering thread holds */
-	usleep(200000);
-	if (atomic_load(&reg.over))
-		case_skip("this machine is too fast: the memory is registered already");
-	act(&other);
-	expect(env, !atomic_load(&reg.over));
-	pthread_join(much, NULL);
-	pthread_join(small, NULL);
-	if (act != stranger_end)
-		stranger_end(&other);
-	if (shared)
-		vfio_give_to(&usb, USB_DRIVER);
-}
-
-static long register_small(struct stranger *self)
-{
-	return vfio_try_register(&self->dev, new_memory(SMALL), SMALL);
-}
-
-static void let_register(struct stranger *other)
-{
-	ktap_need(!stranger_do(other, register_small), "registering");
-}
-
-static void register_beside_a_register(struct env *env)
-{
-	beside_a_register(env, let_register);
-}
-
-static void let_unregister(struct stranger *other)
-{
-	ktap_need(!stranger_do(other, do_unregister), "unregistering");
-}
-
-static void unregister_beside_a_register(struct env *env)
-{
-	beside_a_register(env, let_unregister);
-}
-
-static void let_remove(struct stranger *other)
-{
-	ktap_need(!stranger_do(other, remove_window), "removing the window");
-}
-
-static void window_beside_a_register(struct env *env)
-{
-	beside_a_register(env, let_remove);
-}
-
-static void exit_beside_a_register(struct env *env)
-{
-	beside_a_register(env, stranger_end);
-}
-
-/*
  * Unpinning much memory: who is more urgent gets the CPU meanwhile
  */
 
@@ -826,10 +670,6 @@ static const struct test_case cases[] = {
 	CASE(own_memory),
 	CASE(own_container),
 	CASE(liobn_of_many_cpus),
-	CASE(register_beside_a_register),
-	CASE(unregister_beside_a_register),
-	CASE(window_beside_a_register),
-	CASE(exit_beside_a_register),
 	CASE(unpinning_lets_others_run),
 };
 
