@@ -1,40 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0
-# What a person runs; each target is a script in lab/. BASE= picks another base
-# kernel of lab/base, FLAVOUR= a directory of fragments in lab/config.
+# What a person runs; each target is a script in lab/. "make help" lists the targets and
+# the variables.
 
-export BASE FLAVOUR MACHINES PART
+export BASE FLAVOUR MACHINES PART TARGET
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-.PHONY: help setup setup-run tree refresh kernel kernel-base tests run demo check check-base tce bench scale profile lint series bisect apply check-all page clean
+targets := help run demo check check-all check-base tce lint page bench scale profile \
+	tree refresh kernel kernel-base tests series bisect apply setup clean
+.PHONY: $(targets) before setup-run
 .DEFAULT_GOAL := help
 
-.DEFAULT:
-	@echo "error: there is no target $@; make help lists them" >&2; exit 2
+unknown := $(filter-out $(targets),$(MAKECMDGOALS))
+$(if $(unknown),$(error there is no target $(firstword $(unknown)); "make help" lists the targets))
 
-help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
+help:
+	@sed -n -e 's/^\([a-z-]*\):.*## /  make \1	/p' -e 's/^# \(.*:\)$$/\n\1/p' \
+		-e 's/^#  \([A-Z]*=.*\)/  \1/p' Makefile | sed 1d | expand -t 22,30
 
-setup: ## install the Debian packages that the lab needs
-	@lab/setup
-
-setup-run:
-	@lab/setup run
-
-tree: setup ## expand base kernel and this repository into build/linux
-	@lab/tree
-
-refresh: ## write edits made in build/linux back into this repository
-	@lab/overlay refresh $(LINUX)
-
-kernel: setup ## build/kernel/vmlinux: this tree
-	@lab/kernel tree
-
-kernel-base: setup ## build/base/vmlinux: the base, unmodified
-	@lab/kernel base
-
-tests: tree ## build/tests: the selftests
-	@lab/tests build/tests
+# See what it does:
 
 run: setup-run ## Debian's QEMU, a Linux guest, a network card and an NVMe drive
 	@lab/client/demo $(or $(MACHINES),powernv9 powernv8)
@@ -42,17 +26,29 @@ run: setup-run ## Debian's QEMU, a Linux guest, a network card and an NVMe drive
 demo: setup ## a small demonstration with a DMA engine, on powernv9 and powernv8
 	@lab/demo $(or $(MACHINES),powernv9 powernv8)
 
-check: setup ## all tests, on all machines (PART="NAME..." picks some)
+# Test:
+
+check: setup ## what is to pass before a commit, on all machines
 	@lab/check
+
+check-all: setup ## the same, and what takes hours; goes on where it was stopped
+	@lab/check all
 
 check-base: setup ## show that the tests of past defects fail on the base kernel
 	@lab/check-base
 
-check-all: setup ## the same, and what takes long; goes on where it was stopped (PART=)
-	@lab/check all
-
-tce: tree ## the TCE code in user space: model, sanitizers, threads, fuzzer
+tce: tree ## the TCE code in user space (TARGET=random, fuzz, mutants, coverage, litmus)
 	@lab/tce $(TARGET)
+
+lint: tree ## what compilers and checkers say of this tree, and not of the base
+	@lab/lint
+	@lab/x86
+	@lab/static
+
+page: setup ## try each command of the administrators' page (after "make check")
+	@lab/page $(firstword $(MACHINES) powernv9)
+
+# Measure:
 
 bench: setup ## what hypercalls cost: user space, base kernel, this tree
 	@lab/bench $(MACHINES)
@@ -60,16 +56,27 @@ bench: setup ## what hypercalls cost: user space, base kernel, this tree
 scale: setup ## whether virtual CPUs hinder each other, by the clock, with the noise
 	@lab/bench scale
 
-profile: setup ## instructions by function (MACHINES=powernv9 LOAD=0 WAY=tree)
+profile: setup ## instructions by function (LOAD=0 WAY=tree; after "make check")
 	@lab/profile $(firstword $(MACHINES) powernv9) $(or $(LOAD),0) $(or $(WAY),tree)
 
-page: setup ## try each command of the administrators' page
-	@lab/page $(firstword $(MACHINES) powernv9)
+# Change it:
 
-lint: tree ## all that compilers and checkers say, and would not say of the base
-	@lab/lint
-	@lab/x86
-	@lab/static
+tree: setup ## expand base kernel and this repository into build/linux
+	@lab/tree
+
+refresh: ## write edits made in build/linux back into this repository
+	@lab/overlay refresh $(LINUX)
+
+kernel: setup ## build build/kernel/vmlinux, the kernel of this tree
+	@lab/kernel tree
+
+kernel-base: setup ## build build/base/vmlinux, the base kernel, unmodified
+	@lab/kernel base
+
+tests: tree ## build the selftests into build/tests
+	@lab/tests build/tests
+
+# Send it, or put it on another kernel:
 
 series: tree ## build/series: this tree as patches to send (SIGNOFF="Name <mail>")
 	@lab/series $(LINUX) build/series
@@ -77,8 +84,25 @@ series: tree ## build/series: this tree as patches to send (SIGNOFF="Name <mail>
 bisect: tree ## build and boot every prefix of the series
 	@lab/bisect
 
-apply: ## does this apply to KERNEL=directory? Then do it, unless DRYRUN=1
+apply: ## apply this to the kernel in KERNEL=directory; DRYRUN=1 only says if it fits
 	@lab/apply "$(KERNEL)" $(if $(DRYRUN),dry)
+
+# Keep house:
+
+setup: before ## install the Debian packages that the lab needs
+	@lab/setup
 
 clean: ## remove everything generated, downloads included
 	rm -rf build
+
+# Variables:
+#  MACHINES="pseries"	where (page, profile and check-base take the first machine only)
+#  PART="bisect page"	only these parts of check or check-all, and what they need
+#  BASE=7.2	another base kernel of lab/base
+#  FLAVOUR="debug 4k"	directories of lab/config, added to a kernel's configuration
+
+setup-run: before
+	@lab/setup run
+
+before:
+	@lab/before $(MAKECMDGOALS)

@@ -11,6 +11,8 @@ BASE=${BASE:-6.12}
 other=
 [ "$BASE" = 6.12 ] || other=-$BASE
 linux=$build/linux$other
+# What lab/boot can boot.
+machines="powernv8 powernv9 powernv9-hash powernv10 pseries"
 
 # To trust the compiler's list of headers saves a preprocessor's run for each file: a
 # build from nothing takes 30 % less.
@@ -39,13 +41,13 @@ base_field()
 	awk -v base="$BASE" -v n="$1" '$1 == base { print $n }' "$lab/base"
 }
 
-# need_space MIB WHAT: stop before starting what the disk cannot hold.
+# need_space MIB WHAT [DIRECTORY]: stop before starting what the disk cannot hold.
 need_space()
 {
-	free=$(df -Pm "$build" | awk 'NR == 2 { print $4 }')
+	free=$(df -Pm "${3:-$build}" | awk 'NR == 2 { print $4 }')
 	[ "$free" -ge "$1" ] ||
-		die "$2 needs $1 MiB in $build, where $free MiB are free" \
-		    "free some space, or work in a clone on a larger disk"
+		die "$2 needs $1 MiB in ${3:-$build}, where $free MiB are free" \
+		    "free some space there"
 }
 
 # step TEXT COMMAND...: run a long step, say what it is and how long it took.
@@ -59,16 +61,20 @@ step()
 	say "    $text: $(($(date +%s) - began)) s"
 }
 
-# as_root COMMAND...: the few things that only root can do.
+# need_root WHAT: stop before WHAT where nobody can be root.
+need_root()
+{
+	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+		die "$1 needs root, and there is no sudo" "run \"make setup\" as root once"
+}
+
+# as_root COMMAND...: the few things that only root can do; after need_root.
 as_root()
 {
 	if [ "$(id -u)" -eq 0 ]; then
 		"$@"
-	elif command -v sudo >/dev/null; then
-		sudo "$@"
 	else
-		die "this needs root, and there is no sudo: $*" \
-		    "run \"make setup\" as root once"
+		sudo "$@"
 	fi
 }
 
@@ -131,5 +137,16 @@ logged()
 	"$@" >"$log" 2>&1 || {
 		tail -n 20 "$log" >&2
 		die "failed: $*" "the whole log is $log"
+	}
+}
+
+# fetched NAME WHAT COMMAND...: as logged, of a COMMAND that fetches WHAT.
+fetched()
+{
+	log=$build/log/$1.log what=$2
+	shift 2
+	"$@" >"$log" 2>&1 || {
+		grep '^E:' "$log" | head -n 3 >&2
+		die "cannot fetch $what" "is the network up? (the whole log is $log)"
 	}
 }
