@@ -457,7 +457,7 @@ static const struct {
 	const char *how;
 } tiers[] = {
 	{ "7", "" },
-	{ "4", ", by early exit at best" },
+	{ "4", ", without real mode and partial exit" },
 	{ "0", ", in virtual mode" },
 };
 

@@ -76,7 +76,7 @@ void compute_begin(struct compute *guest, const struct vm *vm, unsigned int nr)
 	unsigned int i;
 
 	if (!others)
-		case_skip("there is one CPU only");
+		case_skip("this machine has one CPU, the test needs two");
 	memset(guest, 0, sizeof(*guest));
 	atomic_store(&guest->stop, true);
 	guest->nr = nr;
@@ -160,7 +160,7 @@ static bool compute_has_no_tick(void)
 void compute_need_no_tick(void)
 {
 	if (!compute_has_no_tick())
-		case_skip("a tick takes CPU 1 from the guest: wants nohz_full=1 isolcpus=1");
+		case_skip("CPU 1 has a tick: boot with nohz_full=1 isolcpus=1");
 }
 
 /* Have all CPUs computed for @us, without an exit? */

@@ -76,7 +76,7 @@ static bool file_has(const struct env *env, const char *name,
 
 	if (vm_slurp(env, name, text, sizeof(text)) && strstr(text, want))
 		return true;
-	ktap_say("  %s lacks \"%s\"; it has:\n%s", name, want, text);
+	ktap_say("  %s lacks \"%s\"; it says:\n%s", name, want, text);
 	return false;
 }
 

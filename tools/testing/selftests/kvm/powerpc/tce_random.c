@@ -255,7 +255,7 @@ static void complain(struct game *g)
 	g->env->failed = true;
 	if (++g->complaints < COMPLAINTS)
 		return;
-	ktap_say("  no more is looked at");
+	ktap_say("  so much is wrong that the test ends here");
 	fflush(stdout);
 	_exit(1);
 }
@@ -272,9 +272,9 @@ static void compare_call(struct game *g, const struct vm_called *seen)
 	ktap_say("  seed %llu, call %lu: 0x%llx(0x%llx, 0x%llx, 0x%llx, 0x%llx)",
 		 g->seed, g->calls, c->nr, c->args[0], c->args[1], c->args[2],
 		 c->args[3]);
-	ktap_say("  says %lld, must be %ld", seen->answer, must);
+	ktap_say("  answered %lld, must be %ld", seen->answer, must);
 	if (read)
-		ktap_say("  and reads 0x%llx, must be 0x%llx", seen->value, value);
+		ktap_say("  and read back 0x%llx, must be 0x%llx", seen->value, value);
 	complain(g);
 }
 

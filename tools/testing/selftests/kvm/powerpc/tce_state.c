@@ -202,7 +202,7 @@ static bool run_program(const struct vm *vm, struct program *program)
 			continue;
 		ktap_need(!ret, "KVM_RUN");
 		ktap_need(vm->run->exit_reason == KVM_EXIT_PAPR_HCALL,
-			  "the guest left with exit reason %u",
+			  "the guest stopped, with exit reason %u",
 			  vm->run->exit_reason);
 		switch (vm->run->papr_hcall.nr) {
 		case GUEST_DONE:
@@ -507,7 +507,7 @@ static void check_sprs(struct env *env, const struct state *state,
 			 (unsigned long long)state->before[i]);
 		env->failed = true;
 	}
-	ktap_say("  %u SPRs with a value of ours, %u with another", set, other);
+	ktap_say("  %u SPRs had the value that was set, %u had another", set, other);
 	if (*absent)
 		ktap_say("  not on this machine:%s", absent);
 	expect(env, set >= 24);
@@ -694,7 +694,7 @@ static void registers_of_the_vmm_are_kept(struct env *env)
 		checked++;
 		if (!memcmp(after, before[i], register_size(i)))
 			continue;
-		ktap_say("  register 0x%llx is not what it was",
+		ktap_say("  register 0x%llx has changed",
 			 (unsigned long long)register_id(i));
 		env->failed = true;
 	}
@@ -846,7 +846,8 @@ static void host_is_not_counted(struct env *env, int pmcregs)
 	if (!count(&env->vm, NULL))
 		case_skip("the guest's PMU counts no instructions");
 	way = count(&env->vm, &calls[0]);
-	ktap_say("  the way counts as %llu instructions", (unsigned long long)way);
+	ktap_say("  the way out of the guest and back counts as %llu instructions",
+		 (unsigned long long)way);
 	/* Of the guest's own there are twenty */
 	expect(env, way >= 20);
 

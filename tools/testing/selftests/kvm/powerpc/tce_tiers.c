@@ -242,7 +242,7 @@ static void busy_entry_is_done_later(struct env *env)
 	expect(env, vfio_unmap(&env->dev, 0, 0x10000) == 0);
 	expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);
 	if (!stat_of(env, "tce_hard_busy"))
-		case_skip("no entry was met while it was locked");
+		case_skip("no call met an entry that another CPU had locked");
 	expect(env, released(env));
 }
 

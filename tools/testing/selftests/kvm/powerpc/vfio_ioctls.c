@@ -502,7 +502,7 @@ static void limit_of_locked_memory(struct env *env)
 	check(env, "a window over the limit",
 	      vfio_add_window(&env->dev, SHIFT, WINDOW, 1, &start), -ENOMEM,
 	      locked);
-	check(env, "a window of no machine over the limit",
+	check(env, "a window too large for any machine",
 	      vfio_add_window(&env->dev, SHIFT, 1UL << 50, 1, &start), ANY_ERROR,
 	      locked);
 	check(env, "memory within the limit",

@@ -208,7 +208,7 @@ static void in_all_orders(struct env *env, enum leaves leaves)
 			waitpid(pid, &status, 0);
 			if (!status)
 				continue;
-			ktap_say("  %s, %s, and deleted %s: %x", had_names[had],
+			ktap_say("  %s, %s, and deleted %s: exit status %x", had_names[had],
 				 leaves_names[leaves], ends_names[ends], status);
 			env->failed = true;
 		}
@@ -434,7 +434,7 @@ static enum want wanted(const struct absent *absent, int ms)
 static void need_wanted(const struct absent *absent, unsigned long nr)
 {
 	ktap_need(wanted(absent, PATIENCE * 1000) == FOR_ARGUMENT,
-		  "ioctl %lx wanting its argument", nr);
+		  "waiting until ioctl %lx reads its argument", nr);
 }
 
 static void give(const struct absent *absent, const void *what, size_t size)
@@ -660,7 +660,7 @@ static void start_register(struct env *env, const struct absent *absent,
 	start_call(call, env->dev.container, VFIO_IOMMU_SPAPR_REGISTER_MEMORY,
 		   arg);
 	ktap_need(wanted(absent, PATIENCE * 1000) != FOR_NOTHING,
-		  "REGISTER_MEMORY wanting memory");
+		  "waiting until REGISTER_MEMORY touches the memory");
 }
 
 /* The same for a container that pins memory when it is mapped, and is enabled */
@@ -671,7 +671,7 @@ static void start_map(struct env *env, const struct absent *absent,
 	arg->map.vaddr = (uintptr_t)absent->page;
 	start_call(call, env->dev.container, VFIO_IOMMU_MAP_DMA, arg);
 	ktap_need(wanted(absent, PATIENCE * 1000) != FOR_NOTHING,
-		  "MAP_DMA wanting memory");
+		  "waiting until MAP_DMA touches the memory");
 }
 
 static void open_v1(struct env *env)
@@ -849,7 +849,7 @@ static void answer_is_absent(struct env *env)
 		if (call.ret)
 			size = WINDOW;
 	}
-	case_skip("the page never went in time");
+	case_skip("the page was never away when the answer was written");
 }
 
 /*

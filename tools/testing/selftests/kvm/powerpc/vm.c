@@ -341,7 +341,7 @@ static void vm_run(struct vm *vm, const long *user)
 			continue;
 		ktap_need(!ret, "KVM_RUN");
 		ktap_need(vm->run->exit_reason == KVM_EXIT_PAPR_HCALL,
-			  "the guest left with exit reason %u",
+			  "the guest stopped, with exit reason %u",
 			  vm->run->exit_reason);
 		if (vm->run->papr_hcall.nr == GUEST_DONE)
 			return;
