@@ -23,6 +23,7 @@
 #include <linux/sched.h>
 
 #include <asm/iommu_user.h>
+#include <asm/time.h>
 
 /* Pages that a piece of a pinned table's map or unmap lets go of */
 #define IOMMU_USER_PINS		64UL
@@ -79,14 +80,15 @@ static bool iommu_user_alloc_lists(void)
 /* Entries are locked: a hypervisor that is busy is asked again @most times only */
 static int iommu_user_ask_list(const struct iommu_user_pos *pos,
 			       const __be64 *tces, unsigned long n,
-			       unsigned int most)
+			       unsigned int us)
 {
-	unsigned int us;
+	const u64 limit = (u64)us * tb_ticks_per_usec, began = get_tb();
 	int ret;
 
-	for (us = 0; ; ++us) {
+	/* By the clock: a hypervisor takes its time to say that it is busy, too */
+	for (;;) {
 		ret = pos->tbl->it_ops->put_list(pos->tbl, pos->entry, tces, n);
-		if (ret != -EAGAIN || us == most)
+		if (ret != -EAGAIN || get_tb() - began >= limit)
 			return ret;
 		udelay(1);
 	}

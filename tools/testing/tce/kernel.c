@@ -385,6 +385,8 @@ static void ASAN_POISON_MEMORY_REGION(const void *p, size_t n) {}
 static void ASAN_UNPOISON_MEMORY_REGION(const void *p, size_t n) {}
 #endif
 
+__thread unsigned long shim_timebase;
+
 noinline __no_sanitize_address void user_store(u64 *word, u64 value)
 {
 	__atomic_store_n(word, value, __ATOMIC_RELAXED);

@@ -88,12 +88,11 @@ enum iommu_user_mode {
  */
 #define IOMMU_USER_FOREIGN	16UL
 
-/* A busy hypervisor is asked again so often, after 1 us each, while entries are locked */
+/* A busy hypervisor is asked again for so long while entries are locked */
 #define IOMMU_USER_BUSY_US	50U
 
 /*
- * And to clear, with 1 us between, what it was busy for: until then nobody knows where
- * those entries lead.  PAPR's shortest H_LONG_BUSY is 1 ms.
+ * And to clear what it was busy for: until then nobody knows where those entries lead.  PAPR's shortest H_LONG_BUSY is 1 ms.
  */
 #define IOMMU_USER_SETTLE_US	5000U
 
