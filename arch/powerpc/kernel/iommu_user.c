@@ -701,7 +701,7 @@ static void iommu_user_pause(bool busy)
 static void iommu_user_clear(struct iommu_table *tbl, unsigned long entry,
 			     unsigned long pages)
 {
-	unsigned int waits = IOMMU_USER_WAITS;
+	unsigned int waits = IOMMU_USER_WAITS, all = 32 * IOMMU_USER_WAITS;
 
 	while (pages) {
 		bool busy = false;
@@ -710,9 +710,10 @@ static void iommu_user_clear(struct iommu_table *tbl, unsigned long entry,
 
 		entry += n;
 		pages -= n;
-		/* Each piece that gets through is waited for anew; one that was skipped is not */
+		/* Each piece that gets through is waited for anew, but not for ever */
+		all -= busy && all;
 		if (waits)
-			waits = n ? IOMMU_USER_WAITS : waits - busy;
+			waits = n && all ? IOMMU_USER_WAITS : waits - busy;
 		iommu_user_pause(busy);
 	}
 }

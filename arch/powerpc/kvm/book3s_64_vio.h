@@ -267,7 +267,8 @@ kvmppc_tce_window(const struct kvmppc_spapr_tce_table *stt, unsigned long ioba,
 	    n > stt->size - *idx)
 		return H_PARAMETER;
 
-	*idx = array_index_nospec(*idx, stt->size + 1);
+	/* Beyond the last one there are none to look at */
+	*idx = array_index_nospec(*idx, stt->size);
 	return H_SUCCESS;
 }
 
@@ -455,6 +456,7 @@ static __always_inline bool kvmppc_tce_to_ua(struct kvm *kvm,
 
 	/* Memslots are made of kernel pages */
 	off = gpa - (slot->base_gfn << PAGE_SHIFT);
+	off = array_index_nospec(off, slot->npages << PAGE_SHIFT);
 	if (size > PAGE_SIZE && size > (slot->npages << PAGE_SHIFT) - off)
 		return false;
 
@@ -910,17 +912,20 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 	return error;
 }
 
-/* What was gone of run->idx that the batch had no room for: one invalidation for all */
-static __always_inline void kvmppc_tce_put_gone(struct kvmppc_tce_run *run)
+/*
+ * What was gone of run->idx, in tables @t to @last, that the batch had no room for: one
+ * invalidation for all
+ */
+static __always_inline void kvmppc_tce_put_gone(struct kvmppc_tce_run *run,
+						unsigned int t, unsigned int last)
 {
 	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
 	struct iommu_user_batch *batch = &run->batch;
-	unsigned int t;
 
 	if (!virt || !batch->gone || !batch->nr_gone)
 		return;
 
-	for (t = 0; t < run->nr; ++t) {
+	for (; t < run->nr && t <= last; ++t) {
 		struct iommu_table *tbl = run->pos[t].tbl;
 
 		iommu_user_kill(tbl, kvmppc_tce_entry(run->stt, tbl, run->idx),
@@ -966,7 +971,7 @@ kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 
 	if (virt)
 		preempt_enable();
-	kvmppc_tce_put_gone(run);
+	kvmppc_tce_put_gone(run, 0, run->nr);
 	return ret;
 }
 
@@ -981,11 +986,13 @@ kvmppc_tce_set_pieces(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
 {
 	struct kvmppc_tce_part first = { .t = 0 };
 	unsigned long left, n;
+	unsigned int t;
 	int error = 0, ret;
 
 	kvmppc_tce_first_part(run, &first);
 	for (left = run->work; left && !(error && perm);) {
 		n = min(left, run->at_once);
+		t = first.t;
 		preempt_disable();
 		kvmppc_tce_lock_parts(run, &first, n);
 		ret = kvmppc_tce_set_parts(run, first, n, perm, ua, ref);
@@ -993,9 +1000,9 @@ kvmppc_tce_set_pieces(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
 			error = ret;
 		kvmppc_tce_unlock_parts(run, first, n);
 		preempt_enable();
-		kvmppc_tce_put_gone(run);
 		for (; n; --n, --left)
 			kvmppc_tce_next_part(run, &first);
+		kvmppc_tce_put_gone(run, t, first.t);
 	}
 	return error;
 }
@@ -1046,8 +1053,8 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	/* Without it the batch invalidates for each entry that it has no room for */
 	if (virt && run->work > IOMMU_USER_REFS) {
 		run->batch.nr_gone = 0;
-		run->batch.gone = kmalloc_array(min(run->work, run->at_once),
-						sizeof(u64), GFP_KERNEL);
+		run->batch.gone = kmalloc_array(run->in_pieces ? run->at_once : run->work,
+						sizeof(u64), GFP_NOWAIT);
 	}
 	if (virt && run->in_pieces)
 		ret = kvmppc_tce_set_in_pieces(run, tce, ua, ref);

@@ -57,7 +57,7 @@ static __always_inline void kvmppc_rm_freeze_pmu(struct kvmppc_rm_pmu *pmu)
 	pmu->mmcrs = mfspr(SPRN_MMCRS);
 	mmcr0 = mfspr(SPRN_MMCR0);
 	pmu->stopped = !(mmcr0 & MMCR0_FC) || pmu->mmcra ||
-		       (mmcr0 & MMCR0_PMCC) == MMCR0_PMCC ||
+		       mmcr0 & MMCR0_PMXE || (mmcr0 & MMCR0_PMCC) == MMCR0_PMCC ||
 		       (pmu->mmcrs && !(pmu->mmcrs & MMCRS_FC));
 	if (likely(!pmu->stopped))
 		return;

@@ -298,6 +298,7 @@ extern __thread struct shim_pmu {
 #define SPRN_MMCRA		shim_pmu.mmcra
 #define SPRN_MMCRS		shim_pmu.mmcrs
 #define MMCR0_FC		0x80000000UL
+#define MMCR0_PMXE		0x04000000UL
 #define MMCR0_PMCC		0x000c0000UL
 #define MMCR0_PMAO		0x00000080UL
 #define mfspr(spr)		(spr)
