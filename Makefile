@@ -28,10 +28,10 @@ demo: setup ## a small demonstration with a DMA engine, on powernv9 and powernv8
 
 # Test:
 
-check: setup ## what is to pass before a commit, on all machines
+check: setup ## the tests that must pass before a commit, on all machines
 	@lab/check
 
-check-all: setup ## the same, and what takes hours; goes on where it was stopped
+check-all: setup ## all tests, in hours; goes on where it was stopped
 	@lab/check all
 
 check-base: setup ## show that the tests of past defects fail on the base kernel
