@@ -6,7 +6,7 @@ export BASE FLAVOUR MACHINES PART TARGET
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-targets := help run demo check check-all check-base tce lint page bench scale profile \
+targets := help run demo check check-all check-base check-fixes tce lint page bench scale profile \
 	tree refresh kernel kernel-base tests series bisect apply setup clean
 .PHONY: $(targets) before setup-run
 .DEFAULT_GOAL := help
@@ -36,6 +36,9 @@ check-all: setup ## all tests, in hours; goes on where it was stopped
 
 check-base: setup ## show that the tests of past defects fail on the base kernel
 	@lab/check-base
+
+check-fixes: setup ## show that the fixes for the base alone work (DEFECT="D4 D5" picks some)
+	@lab/fixes/check
 
 tce: tree ## the TCE code in user space (TARGET=random, fuzz, mutants, coverage, litmus)
 	@lab/tce $(TARGET)
