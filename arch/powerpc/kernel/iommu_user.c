@@ -28,7 +28,10 @@
 /* Pages that a piece of a pinned table's map or unmap lets go of */
 #define IOMMU_USER_PINS		64UL
 
-/* How often a busy hypervisor is waited for, a millisecond or two, by who has to clear */
+/*
+ * How many times to wait, 1 to 2 ms each, for a busy hypervisor when entries must
+ * be cleared
+ */
 #define IOMMU_USER_WAITS	500U
 
 /**
@@ -55,14 +58,17 @@ EXPORT_SYMBOL_GPL(iommu_user_populate);
 DEFINE_PER_CPU(struct iommu_user_list *, iommu_user_lists);
 EXPORT_PER_CPU_SYMBOL_GPL(iommu_user_lists);
 
-/* One for each CPU, of which there may be more later; they stay */
+/* One for each possible CPU.  They are never freed */
 static bool iommu_user_alloc_lists(void)
 {
 	static DEFINE_MUTEX(lock);
 	unsigned int cpu;
 	bool done = true;
 
-	/* Pages begin at multiples of 4K, and their addresses are real ones */
+	/*
+	 * A hypervisor needs lists at multiples of 4K, and by real address: whole
+	 * pages are both
+	 */
 	mutex_lock(&lock);
 	for_each_possible_cpu(cpu) {
 		struct iommu_user_list *list = per_cpu(iommu_user_lists, cpu);
@@ -111,7 +117,10 @@ static int iommu_user_put_again(struct iommu_user_batch *batch,
 		return -EIO;
 	}
 
-	/* It leads to one of the two: what it led to is never given back */
+	/*
+	 * Nobody knows to which of the two pages it leads now, so the count of the
+	 * old one is kept for good
+	 */
 	if (old & IOMMU_USER_SET) {
 		/* As in iommu_user_gone_other() */
 		smp_acquire__after_ctrl_dep();
@@ -122,9 +131,9 @@ static int iommu_user_put_again(struct iommu_user_batch *batch,
 }
 
 /*
- * The hypervisor refused some of a list, with @error, and nobody knows which.  So it is
- * asked to clear all, and if it refuses that, too, for one entry after the other.  On
- * return list->user[] says what they lead to.
+ * The hypervisor refused the list with @error, and nobody knows which entries it has
+ * changed.  Ask it to clear all of them; if it refuses, ask for each entry alone.  On
+ * return list->user[] says what the entries lead to.
  */
 static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
 			     const struct iommu_user_pos *pos,
@@ -386,7 +395,10 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 	iommu_user_put(&batch);
 	mm_iommu_leave(&tbl->it_reader);
 
-	/* What it was too busy for leads nowhere, and is not done */
+	/*
+	 * If the hypervisor was busy, the entries of the last list lead nowhere and
+	 * do not count as done
+	 */
 	*done += ret == -EAGAIN ? i - n : i;
 	return ret;
 }
@@ -461,13 +473,19 @@ static unsigned long iommu_user_absent(const struct iommu_table *tbl,
 	return 0;
 }
 
-/* Go to @at, of an unmapping; false when it does not exist, and @at is past what does not */
+/*
+ * Go to entry *@at.  If it does not exist, return false and move *@at past the
+ * entries that do not
+ */
 static bool iommu_user_find(struct iommu_user_pos *pos, unsigned long *at)
 {
 	if (pos->left || iommu_user_seek(pos, *at))
 		return true;
 
-	/* A level that only the hardware view lacks was not to be had */
+	/*
+	 * The user view has the level and the hardware view has not: its allocation
+	 * had failed
+	 */
 	*at += iommu_user_absent(pos->tbl, *at) ?: pos->left;
 	pos->left = 0;
 	return false;
@@ -718,7 +736,7 @@ static void iommu_user_clear(struct iommu_table *tbl, unsigned long entry,
 	}
 }
 
-/* Between two pieces: false when what is under way is to end */
+/* Between two pieces.  Returns false if the map or unmap must end */
 static bool iommu_user_yield(const struct iommu_table *tbl, unsigned int ends,
 			     struct mutex *lock, bool busy)
 {

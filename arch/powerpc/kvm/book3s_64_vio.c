@@ -206,9 +206,9 @@ static void kvmppc_tce_link(struct kvmppc_spapr_tce_table *stt,
 
 /*
  * Have entries worked in pieces from now on, if with @tbl they stand for so many
- * hardware entries.  For as long as some runs know @tbl and others do not, all of them
- * have to do it in the same way: so what works an entry at once is over before anybody
- * does it in pieces, and that is before @tbl is bound.
+ * hardware entries.  While some runs know @tbl and others do not, all must change entries
+ * in the same way.  So those that change entries at once end first.  Then entries are
+ * changed in pieces, and then @tbl is bound.
  */
 static void kvmppc_tce_note_pieces(struct kvmppc_spapr_tce_table *stt,
 				   const struct iommu_table *tbl)
@@ -581,7 +581,10 @@ int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
 	}
 	mutex_unlock(&kvm->arch.spapr_tce_lock);
 
-	/* Waits for mmap_lock; whoever takes a group away waits for the lock above */
+	/*
+	 * Not under spapr_tce_lock: this waits for mmap_lock, and whoever takes a
+	 * group away waits for spapr_tce_lock
+	 */
 	if (ret < 0)
 		kvmppc_tce_free(stt);
 
@@ -638,8 +641,9 @@ static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 		if (!kvmppc_tce_is_busy(ret) && (ret != H_SUCCESS || !call->n))
 			return ret;
 		/*
-		 * Nobody knows how long a hypervisor is busy: the VMM may be wanted.
-		 * Another CPU's pieces are not to be mixed with what the VMM would do.
+		 * Nobody knows how long a hypervisor is busy, and the signal may be for
+		 * the VMM.  But the VMM must not change entries between two pieces of
+		 * another CPU.
 		 */
 		if (fatal_signal_pending(current) ||
 		    (ret == H_LONG_BUSY_ORDER_1_MSEC && signal_pending(current)))
@@ -738,7 +742,7 @@ out:
 #define KVMPPC_TCE_REASON(name) \
 	{ #name, offsetof(struct kvm_vcpu_stat, tce_hard_ ## name) / sizeof(u64) }
 
-/* In the order in which they count when several have moved, the last one most */
+/* If several counters have moved, the last one in this list is reported */
 static const struct {
 	const char *name;
 	size_t counter;
@@ -783,7 +787,10 @@ kvmppc_tce_virt_traced(struct kvm_vcpu *vcpu, unsigned long req,
 		       unsigned long arg, unsigned long n)
 {
 	const struct kvm_vcpu_stat *stat = &vcpu->stat;
-	/* Counters tell of the tiers before, unless a call went untraced */
+	/*
+	 * The counters show why the tiers before gave up, unless a call was not
+	 * traced
+	 */
 	bool known = vcpu->arch.tce_traced.calls == kvmppc_tce_virt_calls(vcpu);
 	const char *before = kvmppc_tce_reason(vcpu), *reason;
 	u64 mapped = stat->tce_mapped, cleared = stat->tce_cleared;

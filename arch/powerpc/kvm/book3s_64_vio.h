@@ -10,26 +10,27 @@
  * size or smaller, so that a guest entry stands for 1 or more hardware entries,
  * its *parts*.
  *
- * A hypercall is a *run* over consecutive guest entries.  Each entry is read
- * once, checked completely, and then changed in all tables and in the shadow;
+ * A hypercall works consecutive guest entries, one after the other: a *run* (struct
+ * kvmppc_tce_run; struct kvm_run is something else).  Each entry is read once,
+ * checked completely, and then changed in all tables and in the shadow;
  * after the last one every table is invalidated once and the counts of the
  * translations that went are dropped (asm/iommu_user.h).  So an answer other
  * than H_SUCCESS leaves the entries before the one that failed done, in the
  * same way everywhere, and those from it on untouched.
  *
- * Two CPUs on one guest entry: all of its parts are locked, in the order of the
- * tables' addresses and of entries, then changed, and then unlocked.  The shadow is
- * written in between, hence it shows what was installed.  VFIO ioctls and other
- * LIOBNs hold locks of the same entries, one at a time or in the same order, so
- * whoever holds a lock waits for a later one only.  In guest context nobody waits
- * with a lock held: a part that cannot be had is the end of the attempt, before
- * anything was changed.  An entry of more parts than may be worked without preemption
+ * If two CPUs change one guest entry, each locks all parts, ordered by the address of
+ * the table and then by entry.  It changes them, writes the shadow and unlocks them.  So
+ * the shadow shows what was installed.  VFIO ioctls and other LIOBNs hold locks of the
+ * same entries, one at a time or in the same order.  So a CPU that holds a lock waits
+ * only for locks that come later in this order.  In guest context no CPU waits while it
+ * holds a lock: if it cannot have the lock of a part, it gives up before it has changed
+ * anything.  An entry of more parts than may be worked without preemption
  * is changed in pieces, in virtual mode, and a mutex keeps other CPUs from such
  * entries of the LIOBN meanwhile.  A LIOBN that is bound to nothing
  * has a single word per entry and needs no lock.
  *
- * Most entries of a run resemble the one before: next to it in the tables and
- * in the shadow, and leading to memory near by.  An entry is worked by
+ * Most entries are like the one before: they are next to it in the tables and in the
+ * shadow, and lead to memory near by.  An entry is worked by
  * kvmppc_tce_step(), which looks everything up and leaves what it found in
  * struct kvmppc_tce_run; kvmppc_tce_map_span() and kvmppc_tce_clear_span() go on
  * from there for as long as that serves, and change nothing otherwise.  Both are
@@ -115,8 +116,9 @@ struct kvmppc_spapr_tce_iommu_table {
 };
 
 /*
- * Who changes an entry in pieces lets go of its parts in between.  So for as long as
- * that is done nobody may change one at once, and the other way round.
+ * While an entry is changed in pieces, its parts are unlocked between two pieces.  So
+ * nobody may change entries at once in that time, and nobody may change them in pieces
+ * while others change them at once.
  */
 enum kvmppc_tce_way {
 	KVMPPC_TCE_AT_ONCE,
@@ -138,9 +140,9 @@ enum kvmppc_tce_way {
  * @only: the table bound, if it is the only one and kvmppc_tce_put_one() serves
  *	it; goes with @iommu_tables
  * @way: how an entry is changed; an entry that stands for more hardware entries than
- *	may be changed with preemption off has to be in pieces.  It only goes on to
- *	the next value: to the last one a grace period after the one before it, and
- *	before the table is bound that makes it so
+ *	may be changed with preemption off has to be in pieces.  It only moves on to
+ *	the next value.  It moves to the last value a grace period after the one before,
+ *	and before the table that makes it necessary is bound
  * @alloc_lock: serializes the allocation of shadow pages
  * @large_lock: serializes changes of entries that are worked in pieces
  * @nr_pages: shadow pages that are there
@@ -255,7 +257,7 @@ kvmppc_tce_find(struct kvm *kvm, unsigned long liobn)
 	return NULL;
 }
 
-/* Entries [*@idx, *@idx + @n) of @stt, or H_PARAMETER when it has not them */
+/* Entries [*@idx, *@idx + @n) of @stt, or H_PARAMETER if it lacks any of them */
 static __always_inline long
 kvmppc_tce_window(const struct kvmppc_spapr_tce_table *stt, unsigned long ioba,
 		  unsigned long n, unsigned long *idx)
@@ -382,7 +384,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 	return H_SUCCESS;
 }
 
-/* Put what was done into force, and let go of what was replaced */
+/* Invalidate what was changed, then drop the counts of what was replaced */
 static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run)
 {
 	unsigned long n = run->idx - run->first;
@@ -426,9 +428,9 @@ kvmppc_tce_slot(struct kvm *kvm, gfn_t gfn, const bool search)
 }
 
 /*
- * User address of the page that @tce names.  All of it has to be in one memslot
- * that the guest has, and may write to if the device shall.  @last is the memslot
- * met last, or NULL; for @search see kvmppc_tce_slot().
+ * User address of the page that @tce names.  All of it must be in one memslot, and not
+ * in a read-only one if @tce lets the device write.  @last is the memslot met last, or
+ * NULL; for @search see kvmppc_tce_slot().
  */
 static __always_inline bool kvmppc_tce_to_ua(struct kvm *kvm,
 					     struct kvm_memory_slot **last,
@@ -620,9 +622,9 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 
 /*
  * Does the entry at @pos lead nowhere, with @tce in the shadow already?  The
- * user word is read first: when it is 0, another CPU's H_PUT_TCE of this entry
- * is over and undone, or has not stored its TCE in the shadow and counts as the
- * later one.
+ * user word is read first: if it is 0, another CPU's H_PUT_TCE of this entry was
+ * undone already, or has not stored its TCE in the shadow yet.  Then it counts as the
+ * later of the two.
  */
 static __always_inline bool kvmppc_tce_clear(struct kvmppc_tce_run *run,
 					     const struct iommu_user_pos *pos,
@@ -664,11 +666,14 @@ static __always_inline u64 kvmppc_tce_fetch(const __be64 *word)
 {
 	if (KVMPPC_TCE_MODE == IOMMU_USER_EARLY)
 		return iommu_user_fetch(word);
-	/* With the MMU off, a machine check finds no way on behind the load */
+	/* With the MMU off, the CPU cannot go on after a machine check at this load */
 	return iommu_user_load(word);
 }
 
-/* Is a call to be done once more, when another CPU, or the hypervisor, has had time? */
+/*
+ * Must the call be repeated a little later, because another CPU or the hypervisor
+ * is busy?
+ */
 static __always_inline bool kvmppc_tce_is_busy(long ret)
 {
 	return ret == H_BUSY || ret == H_LONG_BUSY_ORDER_1_MSEC;
@@ -961,7 +966,10 @@ kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 
 	error = kvmppc_tce_set_parts(run, first, run->work, perm, ua, ref);
 	if (error) {
-		/* Neither old nor new: lead nowhere, in all tables */
+		/*
+		 * Some parts have the old translation and some the new one: clear
+		 * all, in all tables
+		 */
 		kvmppc_tce_set_parts(run, first, run->work, 0, 0, NULL);
 		tce = 0;
 		ret = kvmppc_tce_refused(run, error);
@@ -1007,7 +1015,7 @@ kvmppc_tce_set_pieces(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
 	return error;
 }
 
-/* An entry of more parts than that; virtual mode only */
+/* An entry with more parts than can be changed at once; virtual mode only */
 static __always_inline long
 kvmppc_tce_set_in_pieces(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 			 struct iommu_user_ref *ref)
@@ -1015,7 +1023,7 @@ kvmppc_tce_set_in_pieces(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	long ret = H_SUCCESS;
 	int error;
 
-	/* Not to be waited for in a section, see kvmppc_tce_virt() */
+	/* Do not wait in a section: kvmppc_tce_virt() waits outside of it */
 	if (!mutex_trylock(&run->stt->large_lock))
 		return H_BUSY;
 	error = kvmppc_tce_set_pieces(run, tce & IOMMU_USER_PERM, ua, ref);
@@ -1120,7 +1128,7 @@ kvmppc_tce_span(const struct kvmppc_tce_run *run, const __be64 *list)
 {
 	if (!run->simple || !run->shadow_left || !run->pos[0].user)
 		return 0;
-	/* An entry that was clear already needs no shadow; to map one does */
+	/* An entry that stays clear needs no shadow page; one that is mapped does */
 	if (list && !run->shadow)
 		return 0;
 
@@ -1128,8 +1136,8 @@ kvmppc_tce_span(const struct kvmppc_tce_run *run, const __be64 *list)
 }
 
 /*
- * The same for several tables, which are sought again: a step that found all of
- * them clear has not moved there.  A shadow page must be there, too.
+ * The same for several tables.  Their places are looked up again, as a step that found
+ * all of them clear has not moved there.  The shadow page must exist, too.
  */
 static noinline __maybe_unused unsigned long
 kvmppc_tce_span_several(struct kvmppc_tce_run *run)
@@ -1160,7 +1168,7 @@ static __always_inline void kvmppc_tce_span_end(struct kvmppc_tce_run *run,
 	kvmppc_tce_move(run, n);
 }
 
-/* Let go of an entry, @i from run->pos on, in the first @nr tables, unchanged */
+/* Unlock the entry at run->pos + @i in the first @nr tables, unchanged */
 static __always_inline void
 kvmppc_tce_unlock_all(const struct kvmppc_tce_run *run, unsigned long i,
 		      unsigned int nr, const u64 *old)
@@ -1170,8 +1178,8 @@ kvmppc_tce_unlock_all(const struct kvmppc_tce_run *run, unsigned long i,
 }
 
 /*
- * Lock an entry, @i from run->pos on, in the other tables, too; in none, the first
- * one included, on return of false, as in kvmppc_tce_lock_parts().
+ * Lock the entry at run->pos + @i in the other tables, too.  On failure return false
+ * with no table locked, not even the first; as kvmppc_tce_lock_parts().
  */
 static __always_inline bool
 kvmppc_tce_lock_others(const struct kvmppc_tce_run *run, unsigned long i,
@@ -1390,7 +1398,7 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 	return H_SUCCESS;
 }
 
-/* Both for one table, and for several */
+/* Each span function once for one table and once for several */
 static noinline __maybe_unused void
 kvmppc_tce_map_one(struct kvmppc_tce_run *run, const __be64 *list,
 		   unsigned long n)
@@ -1585,9 +1593,9 @@ static __always_inline void kvmppc_tce_args(struct kvmppc_tce_call *call,
 }
 
 /*
- * Is the page known to be poisoned?  To read it would be the end of the host; by
- * the guest's user address virtual mode fails as the guest itself would.  Real mode
- * cannot look at the page, and asks whether there is any such page at all.
+ * Is the page known to be poisoned?  To read it here would be fatal for the host.
+ * Virtual mode reads it by its user address, and fails as the guest would.  Real mode
+ * cannot look at the page, so it asks whether any page of the host is poisoned.
  */
 static __always_inline bool kvmppc_tce_poisoned(u64 hpa)
 {
@@ -1638,7 +1646,7 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 	return H_SUCCESS;
 }
 
-/* Does kvmppc_tce_put_one() serve a table?  In all modes that can change it, then. */
+/* Can kvmppc_tce_put_one() change this table, in every mode that may change it? */
 static __always_inline bool
 kvmppc_tce_has_one(const struct kvmppc_spapr_tce_table *stt,
 		   const struct iommu_table *tbl)
@@ -1888,7 +1896,10 @@ static __always_inline long kvmppc_tce_get(struct kvm *kvm, unsigned long liobn,
  * Guest context: what the tiers before virtual mode share
  */
 
-/* Nothing but bare metal is left in real mode, where no function may be called */
+/*
+ * In real mode no function may be called.  It exists on bare metal only, so the
+ * registers are in the vCPU
+ */
 static __always_inline unsigned long
 kvmppc_tce_gpr(struct kvm_vcpu *vcpu, int num)
 {
@@ -1906,7 +1917,7 @@ kvmppc_tce_set_gpr(struct kvm_vcpu *vcpu, int num, unsigned long value)
 		kvmppc_set_gpr(vcpu, num, value);
 }
 
-/* Does the short way lead there? */
+/* Is it a call of one entry, which kvmppc_tce_put_one() may serve? */
 static __always_inline bool kvmppc_tce_is_one(unsigned long req,
 					      unsigned long arg,
 					      unsigned long n)
@@ -1915,7 +1926,10 @@ static __always_inline bool kvmppc_tce_is_one(unsigned long req,
 				    !(arg & IOMMU_USER_PERM));
 }
 
-/* What the shortest way did not do: kept apart, to leave it the registers */
+/*
+ * All that the shortest way cannot do.  A function of its own, so that the shortest
+ * way needs fewer registers
+ */
 static noinline __maybe_unused long
 kvmppc_tce_guest_more(struct kvm_vcpu *vcpu, u64 *served, unsigned long req,
 		      unsigned long liobn, unsigned long ioba,

@@ -17,10 +17,10 @@
  * count of the region behind the page (asm/mm_iommu.h) these rules hold:
  *
  *  - An entry is one thing.  Whoever changes it holds LOCK; the hardware word, the
- *    user word and the count belong together whenever LOCK is clear.  So two
- *    CPUs never add up wrongly, whatever they do to one entry.  LOCK is held
- *    with preemption off and without sleeping.  Whoever holds several takes them
- *    in the order of entries and of their tables' addresses.
+ *    user word and the count belong together whenever LOCK is clear.  So the
+ *    counts are right if two CPUs change one entry, whatever they do.  LOCK is held
+ *    with preemption off and without sleeping.  Whoever takes several locks takes
+ *    them by the address of the table, and within a table by entry.
  *
  *  - An entry with SET owns one count of its region.  The count is taken
  *    before the hardware word is written.
@@ -33,10 +33,10 @@
  *    another CPU before the invalidation.  So a batch keeps apart @credit
  *    (taken, not used yet) and @removed.
  *
- *  - Every region that a batch knows is counted by it, in @credit or @removed,
- *    from the moment when it is added until the batch is put.  So no other
- *    region can come to its addresses meanwhile, and an address within it tells
- *    the region that an entry leads to.  Therefore the last @credit is not spent.
+ *  - A batch has a count, in @credit or @removed, of every region that it knows,
+ *    until the batch is put.  So no other region can be registered over its
+ *    addresses in this time, and an address within it tells which region an entry
+ *    leads to.  The last @credit must therefore stay.
  *
  *  - A batch lives within one section (mm_iommu_enter()) of the mm that the table
  *    leads to.  When a table is closed, it_mm is cleared and a grace period
@@ -83,8 +83,8 @@ enum iommu_user_mode {
 #define IOMMU_USER_PERM		(TCE_PCI_READ | TCE_PCI_WRITE)
 
 /*
- * Entries of hypervisors' tables worked with interrupts off, in all tables
- * together.  Each takes a hypercall of the machine below.
+ * Most entries that are changed with interrupts off in tables that a hypervisor keeps,
+ * in all tables together.  Each may take a hypercall to it.
  */
 #define IOMMU_USER_FOREIGN	16UL
 
@@ -92,7 +92,8 @@ enum iommu_user_mode {
 #define IOMMU_USER_BUSY_US	50U
 
 /*
- * And to clear what it was busy for: until then nobody knows where those entries lead.  PAPR's shortest H_LONG_BUSY is 1 ms.
+ * And for so long to clear what it was busy for: until then nobody knows where those
+ * entries lead.  PAPR's shortest H_LONG_BUSY is 1 ms.
  */
 #define IOMMU_USER_SETTLE_US	5000U
 
@@ -687,8 +688,8 @@ iommu_user_gone_other(struct iommu_user_batch *batch, struct iommu_table *tbl,
 			return;
 		}
 		/*
-		 * More than the batch can hold: invalidate for it alone.  Who is
-		 * in guest context has seen to it that this is not needed.
+		 * The batch has no room for one more region: invalidate this entry
+		 * alone.  In guest context callers make sure that this does not happen.
 		 */
 		iommu_user_kill(tbl, entry, 1, mode);
 		iommu_user_drop(batch->reader, NULL, old);

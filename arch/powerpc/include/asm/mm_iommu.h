@@ -20,19 +20,19 @@
  * which needs no memory and so cannot fail.
  *
  * Life of a region.  @mapped is 1 when the region is registered and no
- * translation leads to it, 1 + n when n translations lead to it or gathers hold
+ * translation leads to it, 1 + n when n translations lead to it or batches hold
  * it (asm/iommu_user.h), and 0 when it has been unregistered.  0 is final.
- * Whoever raises @mapped from another value than 0 keeps the pages pinned until
- * he lowers it again.
+ * If @mapped is raised while it is not 0, the pages stay pinned until it is lowered
+ * again.
  *
- * Found is not held.  What a reader has found it may use
+ * To find a region is not to hold it.  A reader may use a region that it has found
  *
  *  - until mm_iommu_leave(), to look at: the array, the region, its page list and
  *    the pages behind it are freed after a grace period only, or
  *
  *  - while it holds a count in @mapped, to install translations, and to take an
- *    address within the region for one of this region: only while the region is
- *    counted can no other one be registered over its addresses.
+ *    address within the region for one of this region: as long as the region has a
+ *    count, no other region can be registered over its addresses.
  *
  * Grace periods.  Hypercalls read in guest context, where RCU does not look.  So
  * each reader has a word of its own (struct mm_iommu_reader) that is odd from
