@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <endian.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "edu.h"
@@ -41,15 +42,31 @@ static void edu_set_address(const struct vfio_dev *dev, __u32 reg, __u64 val)
 		  "writing register 0x%x of the device", reg);
 }
 
-static void edu_dma(const struct vfio_dev *dev, __u64 src, __u64 dst,
-		    __u32 len, __u32 cmd)
+static void edu_begin(const struct vfio_dev *dev, __u64 src, __u64 dst,
+		      __u32 len, __u32 cmd)
 {
 	edu_set_address(dev, EDU_DMA_SRC, src);
 	edu_set_address(dev, EDU_DMA_DST, dst);
 	edu_set(dev, EDU_DMA_COUNT, len);
 	edu_set(dev, EDU_DMA_CMD, cmd | EDU_CMD_START);
+}
+
+void edu_wait(const struct vfio_dev *dev)
+{
 	while (edu_get(dev, EDU_DMA_CMD) & EDU_CMD_START)
 		usleep(1000);
+}
+
+static void edu_dma(const struct vfio_dev *dev, __u64 src, __u64 dst,
+		    __u32 len, __u32 cmd)
+{
+	edu_begin(dev, src, dst, len, cmd);
+	edu_wait(dev);
+}
+
+void edu_begin_write(const struct vfio_dev *dev, __u64 bus, __u32 len)
+{
+	edu_begin(dev, EDU_BUFFER, bus, len, EDU_CMD_TO_RAM);
 }
 
 void edu_read(const struct vfio_dev *dev, __u64 bus, __u32 len)
@@ -66,6 +83,19 @@ void edu_copy(const struct vfio_dev *dev, __u64 from, __u64 to, __u32 len)
 {
 	edu_read(dev, from, len);
 	edu_write(dev, to, len);
+}
+
+void edu_take_sign(const struct vfio_dev *dev, __u64 bus, __u8 *page)
+{
+	memset(page, EDU_SIGN, EDU_PAGE);
+	edu_read(dev, bus, EDU_PAGE);
+}
+
+bool edu_reaches(const struct vfio_dev *dev, __u64 bus, __u8 *mem)
+{
+	memset(mem, 0, EDU_SOME);
+	edu_write(dev, bus, EDU_SOME);
+	return mem[0] == EDU_SIGN && mem[EDU_SOME - 1] == EDU_SIGN;
 }
 
 void edu_mark(const struct vfio_dev *dev, __u32 value)

@@ -17,8 +17,22 @@ void edu_read(const struct vfio_dev *dev, __u64 bus, __u32 len);
 /* The device writes @len bytes of its buffer to bus address @bus */
 void edu_write(const struct vfio_dev *dev, __u64 bus, __u32 len);
 
+/* The same, without waiting for its end; and wait for that */
+void edu_begin_write(const struct vfio_dev *dev, __u64 bus, __u32 len);
+void edu_wait(const struct vfio_dev *dev);
+
 /* The one after the other: from bus address @from to @to */
 void edu_copy(const struct vfio_dev *dev, __u64 from, __u64 to, __u32 len);
+
+/* What the device writes for edu_reaches() */
+#define EDU_SIGN	0x5a
+#define EDU_SOME	64
+
+/* It gets that from @page, where bus address @bus leads to */
+void edu_take_sign(const struct vfio_dev *dev, __u64 bus, __u8 *page);
+
+/* Does the device write to @mem, at bus address @bus? */
+bool edu_reaches(const struct vfio_dev *dev, __u64 bus, __u8 *mem);
 
 /* Does nothing but show in a trace of what is written to devices */
 void edu_mark(const struct vfio_dev *dev, __u32 value);

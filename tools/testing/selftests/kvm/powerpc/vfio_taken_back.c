@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a VMM takes back from a device by itself, as tce_taken_back does by hypercalls:
+ * entries by ioctl, windows, and all of it when it ends.
+ */
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <linux/vfio.h>
+
+#include "cases.h"
+
+#define SIGN_PAGE	(DATA + 0x600000UL)
+#define OTHER		(DATA + 0x200000UL)
+
+/* Up to 32 pages are invalidated one by one */
+static const unsigned int runs[] = { 1, 32, 33, 512 };
+
+/* A window, without a virtual machine behind it, and what leads to the device's sign */
+static void begin_without_guest(struct env *env)
+{
+	vm_create(&env->vm, 16 << 20);
+	vfio_open_group(&env->dev);
+	vfio_register(&env->dev, env->vm.mem, env->vm.size);
+	vfio_create_window(&env->dev, SHIFT, WINDOW);
+}
+
+static void take_sign(struct env *env)
+{
+	__u8 *page = env->vm.mem + SIGN_PAGE;
+
+	ktap_need(!vfio_map(&env->dev, LAST, page, PAGE), "mapping");
+	vfio_open_device(&env->dev);
+	edu_take_sign(&env->dev, LAST, page);
+}
+
+/* Does the device reach the last one of @n pages from @gpa on? */
+static bool reaches(struct env *env, __u64 n, __u64 gpa)
+{
+	const __u64 last = (n - 1) * PAGE;
+
+	return edu_reaches(&env->dev, last, env->vm.mem + gpa + last);
+}
+
+static void map_and_unmap(struct env *env)
+{
+	unsigned int i;
+
+	take_sign(env);
+	for (i = 0; i < ARRAY_SIZE(runs); i++) {
+		const __u64 n = runs[i];
+
+		expect(env, !vfio_map(&env->dev, 0, env->vm.mem + DATA, n * PAGE));
+		expect(env, reaches(env, n, DATA));
+		expect(env, !vfio_map(&env->dev, 0, env->vm.mem + OTHER, n * PAGE));
+		expect(env, !reaches(env, n, DATA));
+		expect(env, reaches(env, n, OTHER));
+		expect(env, !vfio_unmap(&env->dev, 0, n * PAGE));
+		expect(env, !reaches(env, n, OTHER));
+	}
+}
+
+static void by_ioctl(struct env *env)
+{
+	begin_without_guest(env);
+	map_and_unmap(env);
+}
+
+static void by_ioctl_of_version_1(struct env *env)
+{
+	vm_create(&env->vm, 16 << 20);
+	vfio_open_group_v1(&env->dev);
+	ktap_need(!ioctl(env->dev.container, VFIO_IOMMU_ENABLE), "VFIO_IOMMU_ENABLE");
+	map_and_unmap(env);
+}
+
+/* The device has used an entry */
+static void begin_used(struct env *env)
+{
+	begin_without_guest(env);
+	take_sign(env);
+	expect(env, !vfio_map(&env->dev, 0, env->vm.mem + DATA, PAGE));
+	expect(env, reaches(env, 1, DATA));
+}
+
+static void window_goes(struct env *env)
+{
+	begin_used(env);
+	expect(env, vfio_remove_window(&env->dev, 0) == 0);
+	expect(env, !reaches(env, 1, DATA));
+	expect(env, released(env));
+}
+
+static void window_comes_anew(struct env *env)
+{
+	begin_used(env);
+	vfio_create_window(&env->dev, SHIFT, WINDOW);
+	expect(env, !reaches(env, 1, DATA));
+	expect(env, released(env));
+}
+
+/* The next one's window is where the one before had its own */
+static void vmm_comes_anew(struct env *env)
+{
+	__u8 *before;
+
+	begin_used(env);
+	before = env->vm.mem + DATA;
+	close(env->dev.device);
+	close(env->dev.container);
+	close(env->dev.group);
+	begin_without_guest(env);
+	vfio_open_device(&env->dev);
+	expect(env, !edu_reaches(&env->dev, 0, before));
+	expect(env, !vfio_map(&env->dev, 0, env->vm.mem + DATA, PAGE));
+	expect(env, reaches(env, 1, DATA));
+}
+
+static const struct test_case cases[] = {
+	CASE(by_ioctl),
+	CASE(by_ioctl_of_version_1),
+	CASE(window_goes),
+	CASE(window_comes_anew),
+	CASE(vmm_comes_anew),
+};
+
+int main(void)
+{
+	return run_cases(cases, ARRAY_SIZE(cases));
+}
