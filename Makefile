@@ -6,8 +6,8 @@ export BASE FLAVOUR MACHINES PART TARGET
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-targets := help run demo check check-all check-base check-fixes tce lint page bench scale profile \
-	tree refresh kernel kernel-base tests series bisect apply setup clean
+targets := help run demo check check-all check-base check-fixes check-cache tce lint page \
+	bench scale profile tree refresh kernel kernel-base tests series bisect apply setup clean
 .PHONY: $(targets) before setup-run
 .DEFAULT_GOAL := help
 
@@ -39,6 +39,9 @@ check-base: setup ## show that the tests of past defects fail on the base kernel
 
 check-fixes: setup ## show that the fixes for the base alone work (DEFECT="D4 D5" picks some)
 	@lab/fixes/check
+
+check-cache: setup ## the tests with host bridges that cache, and kernels that forget to tell them
+	@PART="powernv8.cache powernv9.cache powernv10.cache broken" lab/check all
 
 tce: tree ## the TCE code in user space (TARGET=random, fuzz, mutants, coverage, litmus)
 	@lab/tce $(TARGET)

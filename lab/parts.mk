@@ -32,13 +32,16 @@ rest := $(addsuffix .rest,$(call on,powernv9-hash powernv10))
 # Most of KVM's own selftests do not know what machine they are on.
 library := $(addsuffix .library,$(filter-out powernv9,$(MACHINES)))
 kasan := $(addsuffix .kasan,$(call on,powernv9 powernv10))
+# The bridges of pseries are the hypervisor's.
+cache := $(addsuffix .cache,$(call on,powernv8 powernv9 powernv10))
 4k := $(addsuffix .4k,$(call on,powernv9 powernv8))
 boots := $(MACHINES) $(large) $(groups)
 here := x86 no-iommu lint tce litmus overlay
 
 CHECK := kernel tests static kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) $(boots) $(client) $(here)
 ALL := $(filter-out $(client) $(debug_4k) tce x86,$(CHECK)) $(debug_4k_all) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
-	kernel-kasan $(kasan) kernel-4k $(4k) lint-series tce-all x86-all mutants debian modular page bisect
+	kernel-kasan $(kasan) kernel-4k $(4k) qemu-cache $(cache) broken \
+	lint-series tce-all x86-all mutants debian modular page bisect
 PARTS := $(sort $(CHECK) $(ALL))
 
 .PHONY: list-check list-all $(PARTS)
@@ -54,6 +57,7 @@ $(debug_4k) $(debug_4k_all) $(nohz) $(faults): kernel-debug-4k-nohz tests
 $(debug): kernel-debug tests
 $(kasan): kernel-kasan tests
 $(4k): kernel-4k tests
+$(cache) broken: kernel tests qemu-cache
 modular page bisect: tests
 # Both write build/series
 lint-series: | lint
