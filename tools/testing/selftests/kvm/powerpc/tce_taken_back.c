@@ -229,7 +229,7 @@ static double now(void)
 	struct timespec at;
 
 	clock_gettime(CLOCK_MONOTONIC, &at);
-	return at.tv_sec + at.tv_nsec * 1e-9;
+	return at.tv_sec + at.tv_nsec / 1e9;
 }
 
 /*
@@ -240,24 +240,28 @@ static void while_it_is_cleared(struct env *env)
 {
 	const __u64 at = 511 * PAGE;
 	unsigned int round, times = 0;
-	volatile __u8 *page;
+	atomic_uchar *written;
+	__u8 *page;
 
 	begin_signed(env);
 	fill_list(env, RW);
 	page = env->vm.mem + DATA + at;
+	written = (atomic_uchar *)page;
 	for (round = 0; round < ROUNDS; round++) {
 		double end = now() + 0.15;
 
-		*page = 0;
+		atomic_store(written, 0);
 		edu_begin_write(&env->dev, at, EDU_SOME);
-		while (!*page && now() < end) {
+		while (!atomic_load(written) && now() < end) {
 			expect(env, indirect(env, 0, LIST, 512) == H_SUCCESS);
-			if (*page)
+			if (atomic_load(written))
 				break;
 			expect(env, stuff(env, 0, 0, 512) == H_SUCCESS);
-			times += !!*page;
-			if (*page)
-				expect(env, !edu_reaches(&env->dev, at, (__u8 *)page));
+			if (!atomic_load(written))
+				continue;
+			times++;
+			expect(env, !edu_reaches(&env->dev, at, page));
+			break;
 		}
 		edu_wait(&env->dev);
 	}
