@@ -118,6 +118,12 @@ long locked_kib(void)
 	return proc_kib("/proc/self/status", "VmLck");
 }
 
+void wait_for_locked(long kib)
+{
+	while (locked_kib() > kib)
+		usleep(1000);
+}
+
 bool released_range(struct env *env, void *mem, size_t size)
 {
 	long locked = locked_kib();

@@ -181,6 +181,12 @@ void run_on_cpu(unsigned int cpu);
 long locked_kib(void);
 
 /*
+ * Wait until no more than @kib is locked: a worker gives that back which a process had
+ * locked for a device that the administrator has taken away
+ */
+void wait_for_locked(long kib);
+
+/*
  * The number behind @name in a file of /proc, which is open: a process may lose the
  * right to open it, and nothing is allocated here, which might wait.
  */

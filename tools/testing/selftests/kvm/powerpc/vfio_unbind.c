@@ -373,7 +373,7 @@ static void guest_goes_on(struct env *env)
 
 		usleep(20000);
 		come_back(env, round % 2 ? REMOVED : UNBOUND);
-		expect(env, locked_kib() - locked < (long)(env->vm.size >> 10));
+		wait_for_locked(locked + (env->vm.size >> 10) - 1);
 		open_again(env);
 		expect(env, vm_add_fd(&env->vm, env->dev.group) == 0);
 		expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
@@ -631,6 +631,7 @@ static void argument_of_a_container_is_absent(struct env *env)
 	for (i = 0; i < ARRAY_SIZE(calls) && !env->failed; i++) {
 		open_vmm(env);
 		argument_is_absent(env, env->dev.container, calls[i]);
+		wait_for_locked(locked);
 		expect(env, locked_kib() == locked);
 		close_vmm(env);
 	}
@@ -698,6 +699,7 @@ static void memory_is_absent(struct env *env)
 	give(&absent, "", 1);
 	end_call(&call, &absent);
 	close_vmm(env);
+	wait_for_locked(locked);
 	expect(env, locked_kib() == locked);
 
 	open_v1(env);
@@ -709,6 +711,7 @@ static void memory_is_absent(struct env *env)
 	/* The table went with the group */
 	expect(env, call.ret == -ENXIO);
 	close_vmm(env);
+	wait_for_locked(locked);
 	expect(env, locked_kib() == locked);
 }
 
@@ -808,6 +811,7 @@ static void container_begins_anew_during_a_call(struct env *env)
 	expect(env, vfio_unmap(&env->dev, 0, PAGE) == 0);
 	expect(env, released(env));
 	close_vmm(env);
+	wait_for_locked(locked);
 	expect(env, locked_kib() == locked);
 }
 
@@ -843,6 +847,7 @@ static void answer_is_absent(struct env *env)
 			give(&absent, &arg, sizeof(arg));
 		end_call(&call, &absent);
 		close_vmm(env);
+		wait_for_locked(locked);
 		expect(env, locked_kib() == locked);
 		if (want == FOR_ANSWER)
 			return;
