@@ -348,35 +348,60 @@ static bool mm_iommu_retire(struct mm_iommu *iommu, unsigned int at,
 	return true;
 }
 
+static unsigned int mm_iommu_nr_slots(const struct mm_iommu *iommu)
+{
+	return iommu->regions ? iommu->regions->nr : 0;
+}
+
 /*
- * Publish the regions of the mm and @mem in a new array without empty slots.  The
- * caller frees @*unused, the array that there was, after a grace period, and releases
- * @dead: regions that were dropped are in nobody's way.
+ * Take the lock, with an array that has room for one region more; NULL, and the lock is
+ * not taken, without memory.  Not allocated under the lock: memory that is accounted for
+ * can take long.
+ */
+static struct mm_iommu_regions *mm_iommu_lock_array(struct mm_iommu *iommu)
+{
+	struct mm_iommu_regions *new = NULL;
+	unsigned int room = 0;
+
+	mutex_lock(&iommu->lock);
+	while (room <= mm_iommu_nr_slots(iommu)) {
+		room = mm_iommu_nr_slots(iommu) + 1;
+		mutex_unlock(&iommu->lock);
+		kfree(new);
+		/* The number of regions is the VMM's choice: no warning */
+		new = kmalloc(struct_size(new, slot, room),
+			      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+		if (!new)
+			return NULL;
+		mutex_lock(&iommu->lock);
+	}
+	return new;
+}
+
+/*
+ * Publish the regions of the mm and @mem in @new, without empty slots.  The caller frees
+ * @*unused, which is the array that there was, after a grace period, or on failure @new;
+ * and releases @dead: regions that were dropped are in nobody's way.
  */
 static long mm_iommu_insert(struct mm_iommu *iommu,
 			    struct mm_iommu_table_group_mem_t *mem,
+			    struct mm_iommu_regions *new,
 			    struct mm_iommu_regions **unused,
 			    struct llist_head *dead)
 {
-	struct mm_iommu_regions *old = iommu->regions, *new;
+	struct mm_iommu_regions *old = iommu->regions;
 	const struct mm_iommu_slot slot = {
 		.ua = mem->ua,
 		.size = mem->entries << PAGE_SHIFT,
 		.mem = mem,
 	};
-	unsigned int i, n = old ? old->nr : 0;
+	unsigned int i, n = 0;
 	bool placed = false;
 
 	lockdep_assert_held(&iommu->lock);
 
-	/* The number of regions is the VMM's choice: no warning */
-	new = kmalloc(struct_size(new, slot, n + 1),
-		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!new)
-		return -ENOMEM;
-
-	new->nr = n + 1;
-	n = 0;
+	*unused = new;
+	new->nr = mm_iommu_nr_slots(iommu) + 1;
 	for (i = 0; old && i < old->nr; ++i) {
 		const struct mm_iommu_slot *s = &old->slot[i];
 
@@ -385,7 +410,6 @@ static long mm_iommu_insert(struct mm_iommu *iommu,
 		if (s->ua < slot.ua + slot.size && slot.ua < s->ua + s->size) {
 			if (!s->mem->used && mm_iommu_retire(iommu, i, dead))
 				continue;
-			kfree(new);
 			return -EINVAL;
 		}
 		if (!placed && s->ua > slot.ua) {
@@ -409,7 +433,7 @@ static long mm_iommu_register(struct mm_iommu *iommu, struct mm_struct *mm,
 			      struct mm_iommu_table_group_mem_t **pmem)
 {
 	struct mm_iommu_table_group_mem_t *mem;
-	struct mm_iommu_regions *old;
+	struct mm_iommu_regions *new, *unused;
 	LLIST_HEAD(dead);
 	long ret;
 
@@ -426,17 +450,20 @@ static long mm_iommu_register(struct mm_iommu *iommu, struct mm_struct *mm,
 	if (ret)
 		goto err_free;
 
-	mutex_lock(&iommu->lock);
-	ret = mm_iommu_insert(iommu, mem, &old, &dead);
+	ret = -ENOMEM;
+	new = mm_iommu_lock_array(iommu);
+	if (!new)
+		goto err_unpin;
+	ret = mm_iommu_insert(iommu, mem, new, &unused, &dead);
 	mutex_unlock(&iommu->lock);
 	mm_iommu_release(mm, &dead);
+
+	if (!ret && unused)
+		mm_iommu_synchronize(iommu);
+	kfree(unused);
 	if (ret)
 		goto err_unpin;
 
-	if (old) {
-		mm_iommu_synchronize(iommu);
-		kfree(old);
-	}
 	*pmem = mem;
 	return 0;
 
