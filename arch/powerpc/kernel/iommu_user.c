@@ -21,6 +21,8 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/topology.h>
 
 #include <asm/iommu_user.h>
 #include <asm/time.h>
@@ -66,16 +68,17 @@ static bool iommu_user_alloc_lists(void)
 	bool done = true;
 
 	/*
-	 * A hypervisor needs lists at multiples of 4K, and by real address: whole
-	 * pages are both
+	 * A hypervisor needs lists at multiples of 4K, and by real address: what is
+	 * allocated by a power of two is aligned to it
 	 */
+	BUILD_BUG_ON(sizeof(struct iommu_user_list) != 2 * SZ_4K);
 	mutex_lock(&lock);
 	for_each_possible_cpu(cpu) {
 		struct iommu_user_list *list = per_cpu(iommu_user_lists, cpu);
 
 		if (list)
 			continue;
-		list = alloc_pages_exact(sizeof(*list), GFP_KERNEL);
+		list = kmalloc_node(sizeof(*list), GFP_KERNEL, cpu_to_node(cpu));
 		WRITE_ONCE(per_cpu(iommu_user_lists, cpu), list);
 		done &= !!list;
 	}
@@ -83,7 +86,7 @@ static bool iommu_user_alloc_lists(void)
 	return done;
 }
 
-/* Entries are locked: a hypervisor that is busy is asked again @most times only */
+/* Entries are locked: a hypervisor that is busy is asked again for @us only */
 static int iommu_user_ask_list(const struct iommu_user_pos *pos,
 			       const __be64 *tces, unsigned long n,
 			       unsigned int us)
@@ -100,21 +103,33 @@ static int iommu_user_ask_list(const struct iommu_user_pos *pos,
 	}
 }
 
+/* Ask for one entry alone, until @end, in the time base, if the hypervisor is busy */
+static int iommu_user_ask(const struct iommu_user_pos *pos, unsigned long i,
+			  u64 tce, u64 end)
+{
+	int ret;
+
+	while ((ret = pos->tbl->it_ops->put(pos->tbl, pos->entry + i, tce)) == -EAGAIN &&
+	       (s64)(end - get_tb()) > 0)
+		udelay(1);
+	return ret;
+}
+
 /* Have an entry lead to the new page, or else nowhere: the hypervisor refused lists */
 static int iommu_user_put_again(struct iommu_user_batch *batch,
 				const struct iommu_user_pos *pos,
-				struct iommu_user_list *list, unsigned long i)
+				struct iommu_user_list *list, unsigned long i,
+				u64 end)
 {
-	int (*put)(struct iommu_table *tbl, unsigned long index, u64 tce) =
-		pos->tbl->it_ops->put;
+	int ret = iommu_user_ask(pos, i, be64_to_cpu(list->tce[i]), end);
 	u64 old = READ_ONCE(pos->user[i]);
 	struct mm_iommu_table_group_mem_t *mem;
 
-	if (!put(pos->tbl, pos->entry + i, be64_to_cpu(list->tce[i])))
+	if (!ret)
 		return 0;
-	if (!put(pos->tbl, pos->entry + i, 0)) {
+	if (!iommu_user_ask(pos, i, 0, end)) {
 		list->user[i] = 0;
-		return -EIO;
+		return ret;
 	}
 
 	/*
@@ -127,13 +142,14 @@ static int iommu_user_put_again(struct iommu_user_batch *batch,
 		mem = iommu_user_region(batch->reader, old & IOMMU_USER_UA);
 		iommu_user_take(mem, 1);
 	}
-	return -EIO;
+	return ret;
 }
 
 /*
  * The hypervisor refused the list with @error, and nobody knows which entries it has
  * changed.  Ask it to clear all of them; if it refuses, ask for each entry alone.  On
- * return list->user[] says what the entries lead to.
+ * return list->user[] says what the entries lead to.  What it was too busy for is worth
+ * trying anew, whatever it has refused besides.
  */
 static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
 			     const struct iommu_user_pos *pos,
@@ -142,21 +158,23 @@ static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
 {
 	unsigned long i;
 	int ret = 0;
+	u64 end;
 
 	if (map && !iommu_user_ask_list(pos, NULL, n, IOMMU_USER_SETTLE_US)) {
 		memset(list->user, 0, n * sizeof(list->user[0]));
 		return error;
 	}
 
+	end = get_tb() + (map ? (u64)IOMMU_USER_SETTLE_US * tb_ticks_per_usec : 0);
 	for (i = 0; i < n; ++i) {
-		if (map) {
-			ret |= iommu_user_put_again(batch, pos, list, i);
-			continue;
-		}
-		error = pos->tbl->it_ops->put(pos->tbl, pos->entry + i, 0);
+		if (map)
+			error = iommu_user_put_again(batch, pos, list, i, end);
+		else
+			error = iommu_user_ask(pos, i, 0, end);
 		if (!error)
 			continue;
-		list->user[i] = READ_ONCE(pos->user[i]) & ~IOMMU_USER_LOCK;
+		if (!map)
+			list->user[i] = READ_ONCE(pos->user[i]) & ~IOMMU_USER_LOCK;
 		if (ret != -EAGAIN)
 			ret = error;
 	}
@@ -226,7 +244,7 @@ int iommu_user_open(struct iommu_table *tbl, struct mm_struct *mm, bool pinned)
 
 	if (!tbl->it_userspace || !iommu)
 		return -ENOMEM;
-	if (tbl->it_ops->put_list && !iommu_user_alloc_lists())
+	if (!pinned && tbl->it_ops->put_list && !iommu_user_alloc_lists())
 		return -ENOMEM;
 
 	if (!pinned)
