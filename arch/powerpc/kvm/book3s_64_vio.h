@@ -325,6 +325,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 	struct kvmppc_spapr_tce_iommu_table *stit;
 	unsigned long work = 0, foreign = 0;
 	enum kvmppc_tce_way way;
+	bool lists = false;
 	struct list_head *at;
 
 	run->stt = stt;
@@ -357,16 +358,26 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 			return kvmppc_tce_hopeless(vcpu,
 						   &run->stat->tce_hard_count);
 		work += parts;
-		if (!tbl->it_base)
+		if (!tbl->it_base) {
 			foreign += parts;
+			lists |= !!tbl->it_ops->put_list;
+		}
 		run->pos[run->nr].tbl = tbl;
 		run->pos[run->nr].left = 0;
 		run->nr++;
 	}
 
+	/*
+	 * Whoever takes the device away waits for an entry until it is done, and each
+	 * part may be a hypercall
+	 */
+	if (unlikely(foreign > IOMMU_USER_PIECE))
+		return kvmppc_tce_hopeless(vcpu, &run->stat->tce_hard_count);
+
 	run->at_once = foreign ? IOMMU_USER_FOREIGN : IOMMU_USER_PIECE;
 	way = READ_ONCE(stt->way);
-	if (!virt && n && (way != KVMPPC_TCE_AT_ONCE ||
+	/* A list that the hypervisor is too busy for keeps entries locked for some time */
+	if (!virt && n && (way != KVMPPC_TCE_AT_ONCE || (lists && n > 1) ||
 			   n * foreign > IOMMU_USER_FOREIGN))
 		return kvmppc_tce_hard(&run->stat->tce_hard_count);
 	if (n && way == KVMPPC_TCE_NEITHER)
@@ -1432,7 +1443,7 @@ kvmppc_tce_list_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 {
 	struct iommu_user_list *out = iommu_user_list(run->pos[0].tbl);
 
-	if (!out)
+	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT || !out)
 		return H_SUCCESS;
 	if (list)
 		return kvmppc_tce_map_span(run, list, n, false, out);

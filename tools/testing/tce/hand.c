@@ -824,7 +824,10 @@ static void work_of_hypervisor(void)
 
 	begin(SAME, FOREIGN);
 	add_region(OLD);
-	/* Each entry leads to another region than the one before, so they are no list */
+	call = list_call(TIER_EARLY, SAME, 0, PAGE, PAGE, 2);
+	WRONG_IF(now(call) != H_TOO_HARD);
+
+	world.ops[FOREIGN].put_list = NULL;
 	call = list_call(TIER_EARLY, SAME, 0, PAGE, PAGE, 2 * IOMMU_USER_FOREIGN);
 	for (i = 0; i < 2 * IOMMU_USER_FOREIGN; i += 2)
 		user_store(world_guest(PAGE << PAGE_SHIFT) + i, cpu_to_be64(page_tce(OLD)));
@@ -843,6 +846,22 @@ static void work_of_hypervisor_parts(void)
 	end();
 }
 
+/* As many parts as no piece has are the VMM's to ask for */
+static void work_of_too_many_parts(void)
+{
+	const unsigned long asked = shim_asked;
+	enum tier tier;
+
+	begin(MANY, FOREIGN);
+	add_region(HUGE);
+	for (tier = 0; tier < TIERS; ++tier) {
+		WRONG_IF(now(put_call(tier, MANY, 0, HUGE_GPA | 3)) != H_TOO_HARD);
+		WRONG_IF(now(stuff_call(tier, MANY, 0, 1)) != H_TOO_HARD);
+	}
+	WRONG_IF(shim_asked != asked);
+	end();
+}
+
 #define LISTED		8
 #define OLD_PAGES	(PAGE + 4)
 
@@ -855,7 +874,7 @@ static void check_listed(bool twice)
 	const u64 *shadow = world_shadow(SAME, 0);
 	unsigned long i, leading = 0;
 
-	for (i = 0; i < layout_table[FOREIGN].size; ++i) {
+	for (i = 0; i < layout_liobn[SAME].size; ++i) {
 		u64 user = world_user(FOREIGN, i);
 		unsigned long page = ((user & IOMMU_USER_UA) - USER_BASE) >> PAGE_SHIFT;
 
@@ -1206,6 +1225,7 @@ static const struct test {
 	TEST(ioctl_busy, CHECK_WORK),
 	TEST(list_changed, 0),
 	TEST(regions_in_turn, CHECK_WORK),
+	TEST(work_of_too_many_parts, CHECK_WORK),
 	TEST(parts_of_many_regions, CHECK_WORK),
 	TEST(work_of_lists, CHECK_WORK),
 	TEST(batch_counts, CHECK_BATCH),

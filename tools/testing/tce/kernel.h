@@ -399,9 +399,10 @@ void kfree(const void *p);
 #define kmalloc_array(n, s, g)	kmalloc((n) * (s), g)
 void *kvcalloc(size_t n, size_t size, int gfp);
 void kvfree(const void *p);
+/* Lists for a hypervisor, which stay: those of a power of two are aligned to it */
+#define cpu_to_node(cpu)	0
+#define kmalloc_node(size, gfp, node)	aligned_alloc(size, size)
 #define __get_free_page(gfp)	((unsigned long)shim_alloc(PAGE_SIZE, PAGE_SIZE, false))
-#define alloc_pages_exact(size, gfp)	aligned_alloc(PAGE_SIZE, \
-					DIV_ROUND_UP(size, PAGE_SIZE) * PAGE_SIZE)
 #define get_zeroed_page(gfp)	((unsigned long)shim_alloc(PAGE_SIZE, PAGE_SIZE, true))
 #define free_page(addr)		kfree((void *)(addr))
 

@@ -9,6 +9,7 @@
 #define PARTIAL_ENTRIES	16UL
 #define TABLES_MAX	4
 #define PARTS_MAX	4096UL
+#define PARTS_FOREIGN_MAX	512UL
 #define REGIONS_MAX	7	/* dealt with at once, less one for each table */
 
 static bool is_real(enum tier tier)
@@ -141,6 +142,7 @@ static bool too_hard(const struct model_call *c, unsigned int l)
 {
 	unsigned long foreign = 0;
 	unsigned int t, nr = 0;
+	bool lists = false;
 
 	for (t = 0; t < TABLES; ++t) {
 		if (!m.liobn[l].owners[t])
@@ -153,11 +155,15 @@ static bool too_hard(const struct model_call *c, unsigned int l)
 		if (is_real(c->tier))
 			return true;
 		foreign += parts(l, t);
+		lists |= layout_table[t].lists;
 	}
+	if (foreign > PARTS_FOREIGN_MAX)
+		return true;
 	if (c->tier == TIER_VIRT || !c->n)
 		return false;
 	return c->n * max(work(l), 1UL) > (is_partial(c->tier) ? PARTIAL_ENTRIES : FAST_ENTRIES) ||
-	       work(l) > FAST_ENTRIES || c->n * foreign > FAST_FOREIGN;
+	       work(l) > FAST_ENTRIES || c->n * foreign > FAST_FOREIGN ||
+	       (lists && c->n > 1);
 }
 
 /* The LIOBN and the first entry of a call, or an answer */

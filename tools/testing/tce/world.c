@@ -17,7 +17,7 @@ const struct layout_table layout_table[TABLES] = {
 	{ .shift = 12, .size = 256, .levels = 1, .level_size = 16 },
 	{ .shift = 16, .size = 64, .offset = 0x10 },
 	{ .shift = 16, .size = 512, .levels = 2, .level_size = 8 },
-	{ .shift = 12, .size = 128, .foreign = true, .lists = true },
+	{ .shift = 12, .size = 8200, .foreign = true, .lists = true },
 	{ .shift = 24, .size = 4 },
 	{ .shift = 12, .size = 128, .levels = 1, .level_size = 16, .pinned = true },
 	{ .shift = 12, .size = 8200 },
