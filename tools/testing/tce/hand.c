@@ -990,7 +990,8 @@ static void make_busy(unsigned int at, unsigned int more)
 
 /* Also longer than a list is waited for with entries locked, and than its clearing is */
 static const unsigned int busy_for[] = {
-	0, 3, IOMMU_USER_BUSY_US + 4, 1000, 2 * IOMMU_USER_SETTLE_US,
+	0, 3, IOMMU_USER_BUSY_US + 4, 1000, IOMMU_USER_SETTLE_US * 3 / 2,
+	3 * IOMMU_USER_SETTLE_US,
 };
 
 /* Whoever asks again in the end gets what was asked for, and each view agrees */
@@ -1003,7 +1004,7 @@ static void list_busy(void)
 			begin(SAME, FOREIGN);
 			now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD_PAGES, LISTED / 2));
 			/* Neither to be changed nor to be cleared: refused, in the end */
-			if (busy_for[i] <= IOMMU_USER_SETTLE_US) {
+			if (busy_for[i] <= 2 * IOMMU_USER_SETTLE_US) {
 				make_busy(at, busy_for[i]);
 				WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, PAGE,
 						       LISTED)) != H_SUCCESS);

@@ -182,25 +182,6 @@ static void check_found(struct env *env, long ret)
 	check_given_back(env, ret);
 }
 
-/*
- * All of the group's devices are found when it is empty, and has perhaps no window: a
- * driver of the host's has one
- */
-static void check_host(struct env *env, long ret)
-{
-	struct vfio_dev usb, dev;
-
-	(void)ret;
-	expect(env, vfio_find_beside(&usb, &env->dev, USB_VENDOR, USB_DEVICE));
-	vfio_remove(&usb);
-	while (vfio_find_beside(&dev, &usb, EDU_VENDOR, EDU_DEVICE))
-		vfio_remove(&dev);
-	vfio_rescan();
-	vfio_give_to(&usb, USB_DRIVER);
-	vfio_give_to(&usb, "vfio-pci");
-	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
-}
-
 /* First, as the platform does some of it for the first one only */
 static void take_and_give_back(struct env *env)
 {
@@ -216,19 +197,6 @@ static void take_and_give_back(struct env *env)
 	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
 	for (i = 0; i < ARRAY_SIZE(steps); i++)
 		sweep(env, &steps[i]);
-}
-
-static void leave_an_empty_group(struct env *env)
-{
-	static const struct step step = {
-		"giving it back before its devices go", open_group, try_give_back,
-		check_host, { 0 }
-	};
-	struct vfio_dev usb;
-
-	if (!vfio_find_beside(&usb, &env->dev, USB_VENDOR, USB_DEVICE))
-		case_skip("no device of the group has a driver of the host's");
-	sweep(env, &step);
 }
 
 /*
@@ -643,7 +611,6 @@ static void release(struct env *env)
 
 static const struct test_case cases[] = {
 	CASE(take_and_give_back),
-	CASE(leave_an_empty_group),
 	CASE(create_liobn),
 	CASE(fault_of_a_shadow),
 	CASE(bind),
