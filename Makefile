@@ -68,10 +68,10 @@ profile: setup ## instructions by function (LOAD=0 WAY=tree; after "make check")
 # Change it:
 
 tree: setup ## expand base kernel and this repository into build/linux
-	@lab/tree
+	@lab/tree/expand
 
 refresh: ## write edits made in build/linux back into this repository
-	@lab/overlay refresh $(LINUX)
+	@lab/tree/overlay refresh $(LINUX)
 
 kernel: setup ## build build/kernel/vmlinux, the kernel of this tree
 	@lab/kernel tree
@@ -91,7 +91,7 @@ bisect: tree ## build and boot every prefix of the series
 	@lab/bisect
 
 apply: ## apply this to the kernel in KERNEL=directory; DRYRUN=1 only says if it fits
-	@lab/apply "$(KERNEL)" $(if $(DRYRUN),dry)
+	@lab/tree/apply "$(KERNEL)" $(if $(DRYRUN),dry)
 
 # Keep house:
 
@@ -104,7 +104,7 @@ clean: ## remove everything generated, downloads included
 # Variables:
 #  MACHINES="pseries"	where (page, profile and check-base take the first machine only)
 #  PART="bisect page"	only these parts of check or check-all, and what they need
-#  BASE=7.2	another base kernel of lab/base
+#  BASE=7.2	another base kernel of lab/tree/base
 #  FLAVOUR="debug 4k"	directories of lab/config, added to a kernel's configuration
 
 setup-run: before

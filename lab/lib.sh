@@ -35,10 +35,10 @@ make_build()
 	[ -e "$build/.gitignore" ] || echo '*' >"$build/.gitignore"
 }
 
-# base_field N: field N of the line of lab/base that is in use.
+# base_field N: field N of the line of lab/tree/base that is in use.
 base_field()
 {
-	awk -v base="$BASE" -v n="$1" '$1 == base { print $n }' "$lab/base"
+	awk -v base="$BASE" -v n="$1" '$1 == base { print $n }' "$lab/tree/base"
 }
 
 # need_space MIB WHAT [DIRECTORY]: stop before starting what the disk cannot hold.
