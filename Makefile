@@ -96,7 +96,7 @@ apply: ## apply this to the kernel in KERNEL=directory; DRYRUN=1 only says if it
 # Keep house:
 
 setup: before ## install the Debian packages that the lab needs
-	@lab/setup
+	@lab/apt/setup
 
 clean: ## remove everything generated, downloads included
 	rm -rf build
@@ -108,7 +108,7 @@ clean: ## remove everything generated, downloads included
 #  FLAVOUR="debug 4k"	directories of lab/config, added to a kernel's configuration
 
 setup-run: before
-	@lab/setup run
+	@lab/apt/setup run
 
 before:
 	@lab/before $(MAKECMDGOALS)

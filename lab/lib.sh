@@ -125,7 +125,7 @@ tools()
 {
 	{
 		cat "$@"
-		grep -v '^#' "$lab/packages" | xargs dpkg-query -W 2>/dev/null
+		grep -v '^#' "$lab/apt/packages" | xargs dpkg-query -W 2>/dev/null
 	} | sha256sum | cut -c 1-16
 }
 
