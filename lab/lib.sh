@@ -11,7 +11,7 @@ BASE=${BASE:-6.12}
 other=
 [ "$BASE" = 6.12 ] || other=-$BASE
 linux=$build/linux$other
-# What lab/boot can boot.
+# What lab/machine/boot can boot.
 machines="powernv8 powernv9 powernv9-hash powernv10 pseries"
 
 # To trust the compiler's list of headers saves a preprocessor's run for each file: a

@@ -7,7 +7,7 @@ said=/tmp/said		# what the guest says
 trace=/tmp/trace	# what QEMU logs: TCE hypercalls that reached it
 number=0 failed=0
 told=0			# lines of what the guest said that were passed on
-tired=			# not empty: nothing gets on, says lab/watch
+tired=			# not empty: nothing gets on, says lab/machine/watch
 trap 'tired=yes' ALRM
 PATH=$PATH:/usr/bin
 
@@ -29,7 +29,7 @@ check()
 	if "$@"; then ok "$text"; else not_ok "$text"; fi
 }
 
-# soon COMMAND...: wait until it succeeds; what never does is found by lab/watch.
+# soon COMMAND...: wait until it succeeds; what never does is found by lab/machine/watch.
 soon()
 {
 	until "$@"; do
