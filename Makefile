@@ -21,7 +21,7 @@ help:
 # See what it does:
 
 run: setup-run ## Debian's QEMU, a Linux guest, a network card and an NVMe drive
-	@lab/client/demo $(or $(MACHINES),powernv9 powernv8)
+	@lab/client/show $(or $(MACHINES),powernv9 powernv8)
 
 demo: setup ## a small demonstration with a DMA engine, on powernv9 and powernv8
 	@lab/machine/demo $(or $(MACHINES),powernv9 powernv8)
