@@ -48,7 +48,7 @@ tce: tree ## the TCE code in user space (TARGET=random, fuzz, mutants, coverage,
 
 lint: tree ## what compilers and checkers say of this tree, and not of the base
 	@lab/lint
-	@lab/x86
+	@lab/kernel/x86
 	@lab/static
 
 page: setup ## try each command of the administrators' page (after "make check")
@@ -74,13 +74,13 @@ refresh: ## write edits made in build/linux back into this repository
 	@lab/tree/overlay refresh $(LINUX)
 
 kernel: setup ## build build/kernel/vmlinux, the kernel of this tree
-	@lab/kernel tree
+	@lab/kernel/build tree
 
 kernel-base: setup ## build build/base/vmlinux, the base kernel, unmodified
-	@lab/kernel base
+	@lab/kernel/build base
 
 tests: tree ## build the selftests into build/tests
-	@lab/tests build/tests
+	@lab/kernel/selftests build/tests
 
 # Send it, or put it on another kernel:
 
@@ -105,7 +105,7 @@ clean: ## remove everything generated, downloads included
 #  MACHINES="pseries"	where (page, profile and check-base take the first machine only)
 #  PART="bisect page"	only these parts of check or check-all, and what they need
 #  BASE=7.2	another base kernel of lab/tree/base
-#  FLAVOUR="debug 4k"	directories of lab/config, added to a kernel's configuration
+#  FLAVOUR="debug 4k"	directories of lab/kernel/config, added to a kernel's configuration
 
 setup-run: before
 	@lab/apt/setup run
