@@ -57,13 +57,13 @@ page: setup ## try each command of the administrators' page (after "make check")
 # Measure:
 
 bench: setup ## what hypercalls cost: user space, base kernel, this tree
-	@lab/bench $(MACHINES)
+	@lab/bench/run $(MACHINES)
 
 scale: setup ## whether virtual CPUs hinder each other, by the clock, with the noise
-	@lab/bench scale
+	@lab/bench/run scale
 
 profile: setup ## instructions by function (LOAD=0 WAY=tree; after "make check")
-	@lab/profile $(firstword $(MACHINES) powernv9) $(or $(LOAD),0) $(or $(WAY),tree)
+	@lab/bench/profile $(firstword $(MACHINES) powernv9) $(or $(LOAD),0) $(or $(WAY),tree)
 
 # Change it:
 
