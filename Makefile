@@ -38,7 +38,7 @@ check-base: setup ## show that the tests of past defects fail on the base kernel
 	@lab/check-base
 
 check-fixes: setup ## show that the fixes for the base alone work (DEFECT="D4 D5" picks some)
-	@lab/fixes/check
+	@lab/series/fixes/check
 
 check-cache: setup ## the tests with host bridges that cache, and kernels that forget to tell them
 	@PART="powernv8.cache powernv9.cache powernv10.cache broken" lab/check all
@@ -85,10 +85,10 @@ tests: tree ## build the selftests into build/tests
 # Send it, or put it on another kernel:
 
 series: tree ## build/series: this tree as patches to send (SIGNOFF="Name <mail>")
-	@lab/series $(LINUX) build/series
+	@lab/series/write $(LINUX) build/series
 
 bisect: tree ## build and boot every prefix of the series
-	@lab/bisect
+	@lab/series/bisect
 
 apply: ## apply this to the kernel in KERNEL=directory; DRYRUN=1 only says if it fits
 	@lab/tree/apply "$(KERNEL)" $(if $(DRYRUN),dry)
