@@ -29,30 +29,30 @@ demo: setup ## a small demonstration with a DMA engine, on powernv9 and powernv8
 # Test:
 
 check: setup ## the tests that must pass before a commit, on all machines
-	@lab/check
+	@lab/check/run
 
 check-all: setup ## all tests, in hours; goes on where it was stopped
-	@lab/check all
+	@lab/check/run all
 
 check-base: setup ## show that the tests of past defects fail on the base kernel
-	@lab/check-base
+	@lab/check/base
 
 check-fixes: setup ## show that the fixes for the base alone work (DEFECT="D4 D5" picks some)
 	@lab/series/fixes/check
 
 check-cache: setup ## the tests with host bridges that cache, and kernels that forget to tell them
-	@PART="powernv8.cache powernv9.cache powernv10.cache broken" lab/check all
+	@PART="powernv8.cache powernv9.cache powernv10.cache broken" lab/check/run all
 
 tce: tree ## the TCE code in user space (TARGET=random, fuzz, mutants, coverage, litmus)
-	@lab/tce $(TARGET)
+	@lab/check/tce $(TARGET)
 
 lint: tree ## what compilers and checkers say of this tree, and not of the base
-	@lab/lint
+	@lab/check/lint
 	@lab/kernel/x86
-	@lab/static
+	@lab/check/warnings
 
 page: setup ## try each command of the administrators' page (after "make check")
-	@lab/page $(firstword $(MACHINES) powernv9)
+	@lab/check/page $(firstword $(MACHINES) powernv9)
 
 # Measure:
 
@@ -111,4 +111,4 @@ setup-run: before
 	@lab/apt/setup run
 
 before:
-	@lab/before $(MAKECMDGOALS)
+	@lab/check/before $(MAKECMDGOALS)

@@ -4,7 +4,7 @@
  * shows the absence of, and fails on a kernel that has it; "make check-base" runs
  * each on the unmodified kernel.  d1 to d13 were found in that kernel, p1 to p7 are
  * of earlier ones: check-base puts them back.  p4 was a message printed with the MMU
- * off; lab/realmode looks for what could do so.
+ * off; lab/check/realmode looks for what could do so.
  */
 #include <errno.h>
 #include <fcntl.h>

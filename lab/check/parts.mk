@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
-# The parts of "make check" and "make check-all", and what each needs; lab/part says what
-# each does, lab/check runs some at a time, in this order: what others or the end wait
-# for comes first.
+# The parts of "make check" and "make check-all", and what each needs; lab/check/part says
+# what each does, lab/check/run runs some at a time, in this order: what others or the end
+# wait for comes first.
 
 MACHINES ?= powernv8 powernv9 powernv9-hash powernv10 pseries
-lab := $(dir $(lastword $(MAKEFILE_LIST)))
+room := $(dir $(lastword $(MAKEFILE_LIST)))
 
 # on MACHINES: those of them that are to be tested
 on = $(filter $(MACHINES),$(1))
 
-# A part of the tests and tiers, and all of them (lab/part)
+# A part of the tests and tiers, and all of them (lab/check/part)
 debug_4k := $(addsuffix .debug-4k-nohz,$(call on,powernv9))
 debug_4k_all := $(addsuffix .debug-4k-nohz-all,$(call on,powernv9))
 # A CPU without a tick, which a guest that computes keeps for itself
@@ -38,7 +38,7 @@ cache := $(addsuffix .cache,$(call on,powernv8 powernv9 powernv10))
 boots := $(MACHINES) $(large) $(groups)
 here := x86 no-iommu lint tce litmus overlay
 
-CHECK := kernel tests static kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) $(boots) $(client) $(here)
+CHECK := kernel tests warnings kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) $(boots) $(client) $(here)
 ALL := $(filter-out $(client) $(debug_4k) tce x86,$(CHECK)) $(debug_4k_all) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
 	kernel-kasan $(kasan) kernel-4k $(4k) qemu-cache $(cache) broken \
 	lint-series tce-all x86-all mutants debian modular page bisect
@@ -48,7 +48,7 @@ PARTS := $(sort $(CHECK) $(ALL))
 list-check: ; @echo $(CHECK)
 list-all: ; @echo $(ALL)
 
-$(PARTS): ; @$(lab)part $@
+$(PARTS): ; @$(room)part $@
 
 $(boots) $(rest) $(library) $(random): kernel tests
 $(client) $(client_all) $(client_l2): kernel
