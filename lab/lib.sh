@@ -14,6 +14,9 @@ linux=$build/linux$other
 # What lab/machine/boot can boot.
 machines="powernv8 powernv9 powernv9-hash powernv10 pseries"
 
+cross=powerpc64le-linux-gnu-
+ccache=
+! command -v ccache >/dev/null || ccache="ccache "
 # To trust the compiler's list of headers saves a preprocessor's run for each file: a
 # build from nothing takes 30 % less.
 export CCACHE_DEPEND=1
@@ -26,6 +29,17 @@ die()
 	say "error: $1"
 	[ $# -lt 2 ] || say "       $2"
 	exit 1
+}
+
+# kmake SOURCE OUT ARGUMENTS...: the kernel's make, for POWER unless ARGUMENTS say otherwise.
+# Equal relative names of SOURCE and OUT let builds share what ccache has; LOCALVERSION=
+# keeps the state of the git tree out of the version.
+kmake()
+{
+	ksource=$1 kout=$2
+	shift 2
+	CCACHE_BASEDIR=${CCACHE_BASEDIR-$build} CCACHE_NOHASHDIR=1 make -s -C "$ksource" \
+		O="$kout" ARCH=powerpc CROSS_COMPILE="$ccache$cross" LOCALVERSION= "$@"
 }
 
 # Everything generated lives in build/, which git is told to ignore from inside.
