@@ -36,7 +36,7 @@ kasan := $(addsuffix .kasan,$(call on,powernv9 powernv10))
 cache := $(addsuffix .cache,$(call on,powernv8 powernv9 powernv10))
 4k := $(addsuffix .4k,$(call on,powernv9 powernv8))
 boots := $(MACHINES) $(large) $(groups)
-here := x86 no-iommu lint tce litmus overlay
+here := x86 no-iommu lint tce litmus overlay watch
 
 CHECK := kernel tests warnings kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) $(boots) $(client) $(here)
 ALL := $(filter-out $(client) $(debug_4k) tce x86,$(CHECK)) $(debug_4k_all) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
