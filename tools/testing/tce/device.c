@@ -19,16 +19,8 @@ void device_begin(void)
 	for (t = 0; t < TABLES; ++t) {
 		cache[t] = kzalloc(layout_table[t].size * 8, GFP_KERNEL);
 		used[t] = false;
-		attached[t] = false;
+		attached[t] = world.table[t];
 	}
-}
-
-void device_end(void)
-{
-	unsigned int t;
-
-	for (t = 0; t < TABLES; ++t)
-		kfree(cache[t]);
 }
 
 static void set_attached(unsigned int t, bool to)
@@ -106,6 +98,15 @@ void device_dma_all(void)
 				dma_piece(t, idx + n, min(left - n, 64UL), now ? now + n : NULL);
 		}
 	}
+}
+
+void device_end(void)
+{
+	unsigned int t;
+
+	device_dma_all();
+	for (t = 0; t < TABLES; ++t)
+		kfree(cache[t]);
 }
 
 /* The registered region of a hardware word, REGIONS if there is none */

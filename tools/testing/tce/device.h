@@ -10,10 +10,11 @@
 
 extern unsigned long device_kills;	/* invalidations so far */
 
+/* For a world that has begun; and for one whose windows are closed, before its end */
 void device_begin(void);
 void device_end(void);
 
-/* A window is there, and is not; nothing is left of it in the cache */
+/* A window has come, and is about to go; nothing is left of it in the cache */
 void device_attach(unsigned int t);
 void device_detach(unsigned int t);
 
@@ -25,7 +26,7 @@ u64 device_dma(unsigned int t, unsigned long idx);
  */
 void device_dma_all(void);
 
-/* For struct iommu_table_ops */
+/* For world_begin() */
 void device_kill(struct iommu_table *tbl, unsigned long entry, unsigned long pages);
 
 #endif /* TCE_DEVICE_H */

@@ -81,7 +81,8 @@ static void bind(unsigned int l, unsigned int t)
 /* A LIOBN bound to one table, and memory that stays */
 static void begin(unsigned int l, unsigned int t)
 {
-	world_begin();
+	world_begin(device_kill);
+	device_begin();
 	add_region(STAYING);
 	open_table(t);
 	create(l);
@@ -133,6 +134,8 @@ static void end(void)
 	spots = false;
 	grace_settle();
 	device_dma_all();
+	world_close();
+	device_end();
 	world_end();
 }
 

@@ -510,11 +510,14 @@ void step_play(const struct step *steps, unsigned int nr, int tier)
 	all_tier = tier;
 	held = NULL;
 	trace_on = nr & 1;
-	world_begin();
+	world_begin(device_kill);
+	device_begin();
 	model_begin();
 	for (i = 0; i < nr; ++i)
 		play_one(&steps[i]);
 	let_go();
 	model_end();
+	world_close();
+	device_end();
 	world_end();
 }

@@ -386,9 +386,11 @@ static bool window(struct cpu *cpu, enum kind kind, unsigned int t)
 	switch (kind) {
 	case ADD:
 		world_add_table(t);
+		device_attach(t);
 		break;
 	case REMOVE:
 		close_table(t);
+		device_detach(t);
 		world_remove_table(t);
 		mm_iommu_reap(&world.mm);
 		break;
@@ -647,6 +649,8 @@ static void undo_all(void)
 	}
 	mm_iommu_reap(&world.mm);
 	WRONG_IF(world_has_regions());
+	world_close();
+	device_end();
 	world_end();
 }
 
@@ -654,7 +658,8 @@ static void begin(void)
 {
 	unsigned int i;
 
-	world_begin();
+	world_begin(device_kill);
+	device_begin();
 	for (i = 0; i < CONTAINERS; ++i)
 		mutex_init(&container[i].lock);
 	memset(bound, 0, sizeof(bound));

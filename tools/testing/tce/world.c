@@ -5,7 +5,6 @@
  */
 #include <asm/iommu_user.h>
 
-#include "device.h"
 #include "grace.h"
 #include "world.h"
 
@@ -227,8 +226,8 @@ static void set_ops(unsigned int t)
 	const struct layout_table *lt = &layout_table[t];
 
 	world.ops[t] = (struct iommu_table_ops){
-		.tce_kill = device_kill,
-		.tce_kill_rm = lt->foreign ? NULL : device_kill,
+		.tce_kill = world.kill,
+		.tce_kill_rm = lt->foreign ? NULL : world.kill,
 		.put = lt->foreign ? op_put : NULL,
 		.put_list = lt->foreign && lt->lists ? op_put_list : NULL,
 		.populate = lt->levels ? op_populate : NULL,
@@ -251,7 +250,6 @@ void world_add_table(unsigned int t)
 	else
 		tbl->it_base = (unsigned long)kzalloc(lt->size * 8, GFP_KERNEL);
 	world.table[t] = tbl;
-	device_attach(t);
 	for (i = 0; i < GROUPS; ++i)
 		for (j = 0; j < IOMMU_TABLE_GROUP_MAX_TABLES; ++j)
 			if (layout_group[i][j] == t)
@@ -272,7 +270,6 @@ void world_remove_table(unsigned int t)
 		for (j = 0; j < IOMMU_TABLE_GROUP_MAX_TABLES; ++j)
 			if (layout_group[i][j] == t)
 				WRITE_ONCE(world.table_group[i].tables[j], NULL);
-	device_detach(t);
 	world.table[t] = NULL;
 	iommu_tce_table_put(tbl);
 }
@@ -315,7 +312,8 @@ static int other_release(struct inode *inode, struct file *file)
 
 static const struct file_operations other_fops = { .release = other_release };
 
-void world_begin(void)
+void world_begin(void (*kill)(struct iommu_table *tbl, unsigned long entry,
+			      unsigned long pages))
 {
 	struct kvm *kvm = &world.kvm;
 	struct kvm_memslots *slots;
@@ -326,6 +324,7 @@ void world_begin(void)
 	use_vmalloc = false;
 	user_find(USER_BASE);
 	memset(&world, 0, sizeof(world));
+	world.kill = kill;
 	mm_iommu_init(&world.mm);
 	mm_iommu_init(&world.other);
 	kvm->mm = &world.mm;
@@ -356,7 +355,6 @@ void world_begin(void)
 		world.vcpu[i].kvm = kvm;
 		WRONG_IF(kvmppc_tce_vcpu_init(&world.vcpu[i]));
 	}
-	device_begin();
 	for (i = 0; i < GROUPS; ++i) {
 		/* The last group is not one of sPAPR TCE */
 		if (i < GROUPS - 1)
@@ -372,8 +370,7 @@ void world_begin(void)
 	world.other_fd = anon_inode_getfd("other", &other_fops, NULL, 0);
 }
 
-/* Everything ends, and nothing may be left */
-void world_end(void)
+void world_close(void)
 {
 	unsigned int i;
 
@@ -392,7 +389,13 @@ void world_end(void)
 		iommu_user_close(world.table[i]);
 		WRONG_IF(world.table[i]->refs != 1);
 	}
-	device_dma_all();
+}
+
+/* Everything ends, and nothing may be left */
+void world_end(void)
+{
+	unsigned int i;
+
 	for (i = 0; i < REGIONS; ++i) {
 		if (!world.mem[i])
 			continue;
@@ -411,7 +414,6 @@ void world_end(void)
 	grace_settle();
 	for (i = 0; i < USER_PAGES; ++i)
 		WRONG_IF(user_page[i].pins);
-	device_end();
 	kfree(world.kvm.memslots[0]);
 	WRONG_IF(world.mm.locked_vm || world.kvm.refs != 1 || allocated);
 }

@@ -68,6 +68,7 @@ struct mm_iommu_table_group_mem_t;
  * @vcpu: its virtual CPUs
  * @table: IOMMU tables, as layout_table has them; NULL for a window that is gone
  * @ops: their operations
+ * @kill: what invalidates their entries
  * @refuse: the hypervisor refuses the exchange that brings this to 0
  * @refuse_more: and so many of those that follow
  * @busy: it says that it is busy then, not that it will not
@@ -87,6 +88,7 @@ struct world {
 	struct kvm_vcpu vcpu[WORLD_VCPUS];
 	struct iommu_table *table[TABLES];
 	struct iommu_table_ops ops[TABLES];
+	void (*kill)(struct iommu_table *tbl, unsigned long entry, unsigned long pages);
 	unsigned long refuse, refuse_more, refused_list;
 	bool busy, refused;
 	struct iommu_group group[GROUPS];
@@ -115,7 +117,11 @@ enum tier {
 /* The hypercalls, in the order of enum op */
 extern const unsigned long world_req[4];
 
-void world_begin(void);
+/* @kill is told of each invalidation */
+void world_begin(void (*kill)(struct iommu_table *tbl, unsigned long entry,
+			      unsigned long pages));
+/* The VMM's files and all windows are closed; what is left goes */
+void world_close(void);
 void world_end(void);
 
 /* A window comes, not open yet, and goes; its groups have it as long */
