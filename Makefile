@@ -2,11 +2,11 @@
 # What a person runs; each target is a script in lab/. "make help" lists the targets and
 # the variables.
 
-export BASE FLAVOUR MACHINES PART TARGET
+export BASE CASE FLAVOUR MACHINES PART TARGET TEST
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
-targets := help run demo check check-all check-base check-fixes check-cache tce lint page \
+targets := help run demo test check check-all check-base check-fixes check-cache tce lint page \
 	bench scale profile tree refresh kernel kernel-base tests series bisect apply setup clean
 .PHONY: $(targets) before setup-run
 .DEFAULT_GOAL := help
@@ -24,9 +24,12 @@ run: setup-run ## Debian's QEMU, a Linux guest, a network card and an NVMe drive
 	@lab/client/show $(or $(MACHINES),powernv9 powernv8)
 
 demo: setup ## a small demonstration with a DMA engine, on powernv9 and powernv8
-	@lab/machine/demo $(or $(MACHINES),powernv9 powernv8)
+	@lab/machine/test tce_demo $(or $(MACHINES),powernv9 powernv8)
 
 # Test:
+
+test: setup ## one selftest on the tree as edited: TEST=tce_observe (CASE=name, MACHINES)
+	@lab/machine/test "$(TEST)" $(or $(MACHINES),powernv9)
 
 check: setup ## the tests that must pass before a commit, on all machines
 	@lab/check/run
