@@ -42,6 +42,15 @@ kmake()
 		O="$kout" ARCH=powerpc CROSS_COMPILE="$ccache$cross" LOCALVERSION= "$@"
 }
 
+# complaints: what a kernel says when something is wrong with itself, by the selftests'
+# list; a regular expression a line.
+complaints()
+{
+	list=$top/tools/testing/selftests/kvm/powerpc/cases.c
+	sed -n '/ complaints\[\] = {/,/^};/s/^\t"\(.*\)",$/\1/p' "$list" | grep . ||
+		die "there are no complaints in $list" "lab/lib.sh looks for complaints[]"
+}
+
 # Everything generated lives in build/, which git is told to ignore from inside.
 make_build()
 {

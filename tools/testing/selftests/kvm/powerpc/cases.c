@@ -2,6 +2,7 @@
 #include <endian.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <regex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -315,30 +316,52 @@ bool fail_nth_is_over(void)
 	return !atoi(text);
 }
 
-/* What the kernel says when something is wrong with itself */
+/* What the kernel says when something is wrong with itself: regular expressions */
 static const char * const complaints[] = {
-	"WARNING", "BUG", "Oops", "cut here", "INFO: possible", "stall", "KASAN",
+	"WARNING:",
+	"BUG[: ]",
+	"Oops",
+	"cut here",
+	"INFO: possible",
+	"INFO: task .* blocked",
+	"rcu:.*stall",
+	"soft lockup",
+	"KASAN: ",
 	"UBSAN",
+	"unreferenced object",
+	"Kernel panic",
 };
+
+static bool is_complaint(const char *line)
+{
+	static regex_t complaint[ARRAY_SIZE(complaints)];
+	static bool compiled;
+	unsigned int i;
+
+	for (i = 0; !compiled && i < ARRAY_SIZE(complaints); i++)
+		ktap_need(!regcomp(&complaint[i], complaints[i], REG_EXTENDED | REG_NOSUB),
+			  "compiling %s", complaints[i]);
+	compiled = true;
+	for (i = 0; i < ARRAY_SIZE(complaints); i++)
+		if (!regexec(&complaint[i], line, 0, NULL, 0))
+			return true;
+	return false;
+}
 
 /* Read the kernel's log from @log on; false when it complained */
 static bool log_is_clean(int log)
 {
 	char line[2048];
 	bool clean = true;
-	unsigned int i;
 	ssize_t n;
 
 	while ((n = read(log, line, sizeof(line) - 1)) > 0) {
 		line[n] = 0;
-		for (i = 0; i < ARRAY_SIZE(complaints); i++) {
-			if (!strstr(line, complaints[i]))
-				continue;
-			line[strcspn(line, "\n")] = 0;
-			ktap_say("  the kernel's log: %s", line);
-			clean = false;
-			break;
-		}
+		if (!is_complaint(line))
+			continue;
+		line[strcspn(line, "\n")] = 0;
+		ktap_say("  the kernel's log: %s", line);
+		clean = false;
 	}
 	return clean;
 }
