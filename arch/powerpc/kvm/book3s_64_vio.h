@@ -1443,7 +1443,7 @@ kvmppc_tce_list_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 {
 	struct iommu_user_list *out = iommu_user_list(run->pos[0].tbl);
 
-	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT || !out)
+	if (!out || KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
 		return H_SUCCESS;
 	if (list)
 		return kvmppc_tce_map_span(run, list, n, false, out);
