@@ -2,7 +2,7 @@
 # What a person runs; each target is a script in lab/. "make help" lists the targets and
 # the variables.
 
-export BASE CASE FLAVOUR MACHINES PART TARGET TEST
+export BASE CASE DEBUG FLAVOUR MACHINES PART TARGET TEST
 BASE ?= 6.12
 LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
@@ -31,7 +31,7 @@ demo: setup ## a small demonstration with a DMA engine, on powernv9 and powernv8
 test: setup ## one selftest on the tree as edited: TEST=tce_observe (CASE=name, MACHINES)
 	@lab/machine/test "$(TEST)" $(or $(MACHINES),powernv9)
 
-check: setup ## the tests that must pass before a commit, on all machines
+check: setup ## the tests that must pass before a commit, on all machines (DEBUG=1: CI's)
 	@lab/check/run
 
 check-all: setup ## all tests, in hours; goes on where it was stopped
@@ -107,6 +107,7 @@ clean: ## remove everything generated, downloads included
 # Variables:
 #  MACHINES="pseries"	where (page, profile and check-base take the first machine only)
 #  PART="bisect page"	only these parts of check or check-all, and what they need
+#  DEBUG=1	check also on kernels with debugging and without an IOMMU, as CI does
 #  BASE=7.2	another base kernel of lab/tree/base
 #  FLAVOUR="debug 4k"	directories of lab/kernel/config, added to a kernel's configuration
 

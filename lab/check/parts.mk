@@ -36,10 +36,12 @@ kasan := $(addsuffix .kasan,$(call on,powernv9 powernv10))
 cache := $(addsuffix .cache,$(call on,powernv8 powernv9 powernv10))
 4k := $(addsuffix .4k,$(call on,powernv9 powernv8))
 boots := $(MACHINES) $(large) $(groups)
-here := x86 no-iommu lint tce litmus overlay watch
+here := x86 lint tce litmus overlay watch
+# A kernel with debugging, and one that few have, are too long a wait for each change
+deep := kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) no-iommu
 
-CHECK := kernel tests warnings kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) $(boots) $(client) $(here)
-ALL := $(filter-out $(client) $(debug_4k) tce x86,$(CHECK)) $(debug_4k_all) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
+CHECK := kernel tests warnings $(if $(DEBUG),$(deep)) $(boots) $(client) $(here)
+ALL := $(filter-out $(client) $(debug_4k) tce x86,$(CHECK) $(deep)) $(debug_4k_all) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
 	kernel-kasan $(kasan) kernel-4k $(4k) qemu-cache $(cache) broken \
 	lint-series tce-all x86-all mutants debian modular page bisect
 PARTS := $(sort $(CHECK) $(ALL))
