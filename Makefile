@@ -74,7 +74,10 @@ tree: setup ## expand base kernel and this repository into build/linux
 	@lab/tree/expand
 
 refresh: ## write edits made in build/linux back into this repository
+	@# What the series' diffs are merged with, if they no longer apply
+	@[ $(BASE) != 6.12 ] || lab/series/write stack $(LINUX) >/dev/null 2>&1 || :
 	@lab/tree/overlay refresh $(LINUX)
+	@[ $(BASE) != 6.12 ] || lab/series/write refresh $(LINUX)
 
 kernel: setup ## build build/kernel/vmlinux, the kernel of this tree
 	@lab/kernel/build tree
@@ -87,11 +90,11 @@ tests: tree ## build the selftests into build/tests
 
 # Send it, or put it on another kernel:
 
-series: tree ## build/series: this tree as patches to send (SIGNOFF="Name <mail>")
+series: tree ## build/series: this tree as patches to send (PART=C, SIGNOFF="Name <mail>")
 	@lab/series/write $(LINUX) build/series
 
-bisect: tree ## build and boot every prefix of the series
-	@lab/series/bisect
+bisect: tree ## build and boot every prefix of the series (FROM=C/300)
+	@lab/series/bisect $(FROM)
 
 apply: ## apply this to the kernel in KERNEL=directory; DRYRUN=1 only says if it fits
 	@lab/tree/apply "$(KERNEL)" $(if $(DRYRUN),dry)
