@@ -65,7 +65,7 @@ bench: setup ## what hypercalls cost: user space, base kernel, this tree
 scale: setup ## whether virtual CPUs hinder each other, by the clock, with the noise
 	@lab/bench/run scale
 
-profile: setup ## instructions by function (LOAD=0 WAY=tree; after "make check")
+profile: setup ## instructions, atomics, ... by function (LOAD=0 WAY=tree; after "make check")
 	@lab/bench/profile $(firstword $(MACHINES) powernv9) $(or $(LOAD),0) $(or $(WAY),tree)
 
 # Change it:
