@@ -1450,27 +1450,59 @@ kvmppc_tce_list_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 	return kvmppc_tce_clear_span(run, tce, n, false, out);
 }
 
+/* What of guest memory is in the memslot met last; @mem->limit is 0 if nothing is */
+static __always_inline void
+kvmppc_tce_slot_mem(const struct kvmppc_tce_run *run, struct kvmppc_tce_mem *mem)
+{
+	const unsigned long size = 1UL << run->stt->page_shift;
+	const struct kvm_memory_slot *slot = run->slot;
+	unsigned long slot_size = slot ? slot->npages << PAGE_SHIFT : 0;
+
+	mem->limit = 0;
+	if (slot_size < size || slot->flags & KVM_MEMSLOT_INVALID)
+		return;
+
+	mem->base = slot->base_gfn << PAGE_SHIFT;
+	mem->mask = size - 1;
+	if (!(slot->flags & KVM_MEM_READONLY))
+		mem->mask &= ~(u64)TCE_PCI_WRITE;
+	/* As in kvmppc_tce_keep_mem() */
+	mem->limit = slot_size - size + IOMMU_USER_PERM + 1;
+}
+
 /*
  * Write up to @n entries of a LIOBN that is bound to nothing, for as long as their
- * TCEs lead to memslots that are found at once.
+ * TCEs lead to memslots that are found at once.  Without a list, all are @tce, like
+ * the entry before.
  */
 static noinline __maybe_unused void
 kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 		      unsigned long n)
 {
 	const unsigned long size = 1UL << run->stt->page_shift;
-	unsigned long i, mapped = 0, ua;
+	u64 *shadow = run->shadow;
+	unsigned long i, mapped = 0, off, ua;
+	struct kvmppc_tce_mem mem = {};
 
-	for (i = 0; i < n; ++i) {
-		if (list)
-			tce = kvmppc_tce_fetch(list + i);
-		if (tce & IOMMU_USER_PERM) {
+	for (i = 0; !list && i < n; ++i)
+		WRITE_ONCE(shadow[i], tce);
+	if (!list && tce & IOMMU_USER_PERM)
+		mapped = n;
+
+	kvmppc_tce_slot_mem(run, &mem);
+	for (; i < n; ++i) {
+		tce = kvmppc_tce_fetch(list + i);
+		off = tce - mem.base;
+		if (off < mem.limit && (tce & mem.mask) == TCE_PCI_READ) {
+			mapped++;
+		} else if (tce & IOMMU_USER_PERM) {
 			if (!kvmppc_tce_to_ua(run->stt->kvm, &run->slot, tce,
 					      size, &ua, false))
 				break;
+			kvmppc_tce_slot_mem(run, &mem);
 			mapped++;
 		}
-		WRITE_ONCE(run->shadow[i], tce);
+		WRITE_ONCE(shadow[i], tce);
 	}
 
 	run->stat->tce_mapped += mapped;
@@ -1490,10 +1522,9 @@ static __always_inline long kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 	unsigned long n;
 
 	if (!run->nr) {
-		if (run->shadow_left && run->shadow)
-			kvmppc_tce_write_span(run, list, tce,
-					      min(run->end - run->idx,
-						  run->shadow_left));
+		n = min(run->end - run->idx, run->shadow_left);
+		if (n && run->shadow)
+			kvmppc_tce_write_span(run, list, tce, n);
 		return H_SUCCESS;
 	}
 
