@@ -87,7 +87,7 @@ static __always_inline long kvmppc_rm_put(struct kvm_vcpu *vcpu, unsigned long r
 					  unsigned long liobn, unsigned long ioba,
 					  unsigned long arg, unsigned long npages)
 {
-	struct kvmppc_rm_pmu pmu;
+	struct kvmppc_rm_pmu pmu __uninitialized;
 	long ret;
 
 	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
@@ -164,7 +164,7 @@ long kvmppc_rm_h_stuff_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 long kvmppc_rm_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 			 unsigned long ioba)
 {
-	struct kvmppc_rm_pmu pmu;
+	struct kvmppc_rm_pmu pmu __uninitialized;
 	long ret;
 
 	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
