@@ -1,11 +1,11 @@
-"""What hypercalls execute, as lab/bench-plugin.c tells: for lab/bench and lab/profile."""
+"""What hypercalls execute, as plugin.c tells: for run and profile."""
 
 import bisect
 import collections
 import os
 import subprocess
 
-LAB = os.path.dirname(os.path.abspath(__file__))
+LAB = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(os.path.dirname(LAB), "build")
 PLUGIN = os.path.join(BUILD, "bench-plugin.so")
 FIRMWARE = range(0x30000000, 0x34000000)
@@ -18,7 +18,7 @@ Row = collections.namedtuple("Row", "pc opcode ran entered device kill shared tc
 
 def build_plugin():
     subprocess.run(["gcc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", PLUGIN,
-                    os.path.join(LAB, "bench-plugin.c")], check=True)
+                    os.path.join(LAB, "bench", "plugin.c")], check=True)
 
 
 def plugin(out):

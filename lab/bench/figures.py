@@ -1,4 +1,4 @@
-"""The figures of lab/bench by name, and how they compare with lab/bench.goals.
+"""The figures of lab/bench/run by name, and how they compare with lab/bench/goals.
 
 What is measured is of a machine, a kernel, circumstances ("where": those of tce_bench,
 user: the VMM serves, or pair: two virtual CPUs do this, with entries of their own) and a
@@ -7,7 +7,7 @@ call. clear512 is the second call of map512+clear512.
 
 import os
 
-LAB = os.path.dirname(os.path.abspath(__file__))
+BENCH = os.path.dirname(os.path.abspath(__file__))
 LOADS = {
     "put": "H_PUT_TCE",
     "indirect512": "H_PUT_TCE_INDIRECT x 512",
@@ -24,7 +24,7 @@ TEN_PERCENT = 1.1
 
 
 class Figures:
-    def __init__(self, rows, goals=os.path.join(LAB, "bench.goals")):
+    def __init__(self, rows, goals=os.path.join(BENCH, "goals")):
         self.rows = {(row["machine"], row["kernel"], row["way"], row["config"], row["load"]):
                      row for row in rows if row["what"] == "bench"}
         self.pairs = {(row["machine"], row["kernel"], "map{0}+clear{0}".format(row["entries"])):

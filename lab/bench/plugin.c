@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench-plugin.h"
+#include "plugin.h"
 
 EXPORTED int qemu_plugin_version = 4;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What lab/bench-plugin.c uses of QEMU's interface for plugins, version 4, and of glib's
+ * What lab/bench/plugin.c uses of QEMU's interface for plugins, version 4, and of glib's
  * arrays: Debian has no package with the former's header.
  */
 #include <stdbool.h>
