@@ -75,9 +75,9 @@ tree: setup ## expand base kernel and this repository into build/linux
 
 refresh: ## write edits made in build/linux back into this repository
 	@# What the series' diffs are merged with, if they no longer apply
-	@[ $(BASE) != 6.12 ] || lab/series/write stack $(LINUX) >/dev/null 2>&1 || :
+	@[ "$(or $(BASE),6.12)" != 6.12 ] || lab/series/write stack $(LINUX) >/dev/null 2>&1 || :
 	@lab/tree/overlay refresh $(LINUX)
-	@[ $(BASE) != 6.12 ] || lab/series/write refresh $(LINUX)
+	@[ "$(or $(BASE),6.12)" != 6.12 ] || lab/series/write refresh $(LINUX)
 
 kernel: setup ## build build/kernel/vmlinux, the kernel of this tree
 	@lab/kernel/build tree
