@@ -2,14 +2,17 @@
 # What the tests of the real client share; sourced by each, in the emulated host.
 # Unmodified QEMU with KVM gets the network card and the NVMe drive by vfio-pci.
 
+PATH=$PATH:/usr/bin
 caps=cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off
-said=/tmp/said		# what the guest says
-trace=/tmp/trace	# what QEMU logs: TCE hypercalls that reached it
+said=/tmp/said			# what the guest says
+console=/tmp/console		# what its kernel says
+trace=/tmp/trace		# what QEMU logs: TCE hypercalls that reached it
+commands=/tmp/commands		# for QEMU's monitor
+answers=/tmp/answers		# of the monitor, and what QEMU complains of
 number=0 failed=0
 told=0			# lines of what the guest said that were passed on
 tired=			# not empty: nothing gets on, says lab/machine/watch
 trap 'tired=yes' ALRM
-PATH=$PATH:/usr/bin
 
 result()
 {
@@ -45,23 +48,60 @@ find_class()
 		[ "$(cat "$dev/class")" != "$1" ] || echo "${dev##*/}"
 	done
 }
-nic=$(find_class 0x020000)
-nvme=$(find_class 0x010802)
-devices="nic nvme"	# what a guest gets
 
-# bind ADDRESS: give a device to vfio-pci.
+# find_device ID: the same by vendor and device.
+find_device()
+{
+	for dev in /sys/bus/pci/devices/*; do
+		[ "$(cat "$dev/vendor"):$(cat "$dev/device")" != "$1" ] || echo "${dev##*/}"
+	done
+}
+
+# Each group's devices are one card, one drive, or (the pair) one of each.
+nics=$(find_device 0x8086:0x10d3)
+nvmes=$(find_class 0x010802)
+nic=$(echo "$nics" | head -n 1)
+nvme=$(echo "$nvmes" | head -n 1)
+devices="nic nvme"	# what a guest gets
+memory=512M	# of the guest, with QEMU's options of -m
+more=		# more options for QEMU
+nvme_bus=pci.0	# the guest's host bridge for the drive
+
+# driver ADDRESS: the name of a device's driver.
+driver() { basename "$(readlink "/sys/bus/pci/devices/$1/driver")"; }
+
+# bind ADDRESS [DRIVER]: give a device to vfio-pci, or to another driver.
 bind()
 {
-	[ ! -e "/sys/bus/pci/devices/$1/driver" ] || return 0
-	echo vfio-pci >"/sys/bus/pci/devices/$1/driver_override"
+	want=${2:-vfio-pci}
+	[ "$(driver "$1")" != "$want" ] || return 0
+	[ ! -e "/sys/bus/pci/devices/$1/driver" ] ||
+		echo "$1" >"/sys/bus/pci/devices/$1/driver/unbind"
+	echo "$want" >"/sys/bus/pci/devices/$1/driver_override"
 	echo "$1" >/sys/bus/pci/drivers_probe
 }
+
+# bind_group ADDRESS [DRIVER]: the same of all devices of its group, but for bridges.
+bind_group()
+{
+	for mate in "/sys/bus/pci/devices/$1/iommu_group/devices"/*; do
+		case $(cat "$mate/class") in
+		0x0604*) ;;
+		*) bind "${mate##*/}" "${2:-}" ;;
+		esac
+	done
+}
+
+bind_how=bind_group	# or "bind", for the device only
 
 # vfio NAME ADDRESS: the device for QEMU, each in a slot of its own.
 vfio()
 {
-	[ "$1" = nic ] && slot=5 || slot=6
-	echo "vfio-pci,host=$2,id=$1,addr=$slot"
+	case $1 in
+	nic) where=addr=5,bus=pci.0 ;;
+	nvme) where=addr=6,bus=$nvme_bus ;;
+	esac
+	echo "vfio-pci,host=$2,id=$1,$where"
 }
 
 # What kernels complain of by the clock is not for emulated machines on a busy one.
@@ -76,27 +116,28 @@ start()
 	set --
 	for device in $devices; do
 		eval "address=\$$device"
-		bind "$address"
+		$bind_how "$address"
 		set -- "$@" -device "$(vfio "$device" "$address")"
 	done
-	rm -f /tmp/guest-console /tmp/monitor
-	mkfifo /tmp/monitor
-	exec 3<>/tmp/monitor
+	rm -f "$console" "$commands"
+	mkfifo "$commands"
+	exec 3<>"$commands"
 	: >"$said"
 	: >"$trace"
 	told=0
 	preload=
 	[ "$tce" = kernel ] || preload=/client/no-tce.so
+	# shellcheck disable=SC2086 # a list
 	LD_PRELOAD=$preload CLIENT_TCE=$tce qemu-system-ppc64 \
-		-machine pseries,accel=kvm,$caps -m 512M -smp 1 \
+		-machine pseries,accel=kvm,$caps -m $memory -smp 1 $more \
 		-nodefaults -display none -monitor stdio \
-		-serial file:/tmp/guest-console \
+		-serial "file:$console" \
 		-chardev "file,id=said,path=$said" \
 		-device spapr-vty,chardev=said \
 		-trace 'spapr_iommu_*' -D "$trace" \
 		-kernel /client/vmlinux -initrd /client/guest.gz \
 		-append "$append" "$@" \
-		<&3 >/tmp/monitor-out 2>&1 &
+		<&3 >"$answers" 2>&1 &
 	qemu=$!
 }
 
@@ -119,9 +160,10 @@ heard()
 		relay
 		if [ -n "$tired" ] || ! running; then
 			note "the guest did not say \"$1\"; QEMU ($(running && echo runs || echo gone)) says:"
-			head -n 8 /tmp/monitor-out | sed 's/^/# /'
+			# Not how the monitor echoes what it is told
+			grep -v "$(printf '\033')" "$answers" | tail -n 8 | cut -c 1-300 | sed 's/^/# /'
 			note "the guest's console ends with:"
-			tail -n 8 /tmp/guest-console | sed 's/^/# /'
+			tail -n 8 "$console" | sed 's/^/# /'
 			return 1
 		fi
 		usleep 200000
@@ -213,13 +255,36 @@ tell_hcalls()
 
 full_exits() { echo "$stats" | sed -n 's/.*virtual_mode \([0-9]*\).*/\1/p'; }
 
-# traffic TCE [APPEND]: a guest that uses both devices.
-traffic()
+# served_fast: the hypercalls were served without QEMU, and nearly all without a full
+# exit from the guest. A host that is a guest itself leaves long calls to virtual mode.
+served_fast()
+{
+	check "no hypercall reached QEMU" [ "$(reached_qemu)" = "$none" ]
+	grep -q pSeries /proc/cpuinfo || check \
+		"few needed a full exit from the guest: $(full_exits)" [ "$(full_exits)" -lt 100 ]
+}
+
+# use_both TCE [APPEND]: a guest that uses both devices, and is left running.
+use_both()
 {
 	start "$1" net,ping,receive,send,nvme "${2:-}"
 	works card ping receive send "nvme wrote" "nvme read"
 	sed -n 's/^\(ping\|receive\|send\|nvme [a-z]*\): /# figure \1 /p' "$said"
 	tell_hcalls
+}
+
+# use_some TCE [APPEND]: the same with little traffic, where what matters is that there is.
+use_some()
+{
+	start "$1" net,ping,send,nvme "client_mib=2 ${2:-}"
+	works card ping send "nvme wrote" "nvme read"
+	tell_hcalls
+}
+
+# traffic TCE [APPEND]: a guest that uses both devices.
+traffic()
+{
+	use_both "$@"
 	stop quit
 	clean
 }

@@ -6,9 +6,11 @@
  *	user	 there are none: QEMU does all the work itself
  *	withheld there are, but the kernel never hears which LIOBN drives which
  *		 group: a control, with which no device can work
+ *	alone	 there are none, and KVM has nothing to do with VFIO: it holds no group
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <linux/kvm.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -19,6 +21,7 @@ int ioctl(int fd, unsigned long request, ...)
 	/* With "...": the real one stores its arguments in the caller's frame. */
 	static int (*next)(int fd, unsigned long request, ...);
 	const char *mode = getenv("CLIENT_TCE");
+	const struct kvm_create_device *device;
 	const struct kvm_device_attr *attr;
 	va_list ap;
 	void *arg;
@@ -31,9 +34,15 @@ int ioctl(int fd, unsigned long request, ...)
 	if (!mode)
 		return next(fd, request, arg);
 
-	if (!strcmp(mode, "user") && request == KVM_CHECK_EXTENSION &&
+	if (strcmp(mode, "withheld") && request == KVM_CHECK_EXTENSION &&
 	    (long)arg == KVM_CAP_SPAPR_TCE_VFIO)
 		return 0;
+	device = arg;
+	if (!strcmp(mode, "alone") && request == KVM_CREATE_DEVICE &&
+	    device->type == KVM_DEV_TYPE_VFIO) {
+		errno = ENODEV;
+		return -1;
+	}
 	attr = arg;
 	if (!strcmp(mode, "withheld") && request == KVM_SET_DEVICE_ATTR &&
 	    attr->group == KVM_DEV_VFIO_GROUP &&
