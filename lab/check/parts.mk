@@ -42,7 +42,7 @@ deep := kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) no-iommu
 
 CHECK := kernel tests warnings $(if $(DEBUG),$(deep)) $(boots) $(client) $(here)
 ALL := $(filter-out $(client) $(debug_4k) tce x86,$(CHECK) $(deep)) $(debug_4k_all) $(rest) $(library) kernel-debug $(debug) $(client_all) $(client_l2) $(random) \
-	kernel-kasan $(kasan) kernel-4k $(4k) qemu-cache $(cache) broken \
+	kernel-client kernel-kasan $(kasan) kernel-4k $(4k) qemu-cache $(cache) broken \
 	lint-series tce-all x86-all mutants debian modular page bisect
 PARTS := $(sort $(CHECK) $(ALL))
 
@@ -53,8 +53,8 @@ list-all: ; @echo $(ALL)
 $(PARTS): ; @$(room)part $@
 
 $(boots) $(rest) $(library) $(random): kernel tests
-$(client) $(client_all) $(client_l2): kernel
-$(client_all): tests
+$(client) $(client_l2): kernel
+$(client_all): kernel-client tests
 $(debug_4k) $(debug_4k_all) $(nohz) $(faults): kernel-debug-4k-nohz tests
 $(debug): kernel-debug tests
 $(kasan): kernel-kasan tests
@@ -64,4 +64,4 @@ modular page bisect: tests
 # Both write build/series
 lint-series: | lint
 # One build at a time, the one first that most wait for
-kernel-debug-4k-nohz kernel-debug kernel-kasan kernel-4k: | kernel
+kernel-debug-4k-nohz kernel-debug kernel-client kernel-kasan kernel-4k: | kernel
