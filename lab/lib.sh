@@ -46,7 +46,7 @@ kmake()
 # list; a regular expression a line.
 complaints()
 {
-	list=$top/tools/testing/selftests/kvm/powerpc/cases.c
+	list=$top/tools/testing/selftests/kvm/lib/powerpc/cases.c
 	sed -n '/ complaints\[\] = {/,/^};/s/^\t"\(.*\)",$/\1/p' "$list" | grep . ||
 		die "there are no complaints in $list" "lab/lib.sh looks for complaints[]"
 }

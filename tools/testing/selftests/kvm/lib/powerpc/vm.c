@@ -1,4 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A guest of some dozen instructions, which the library's (kvm_util.h) cannot stand in
+ * for: tests count the instructions of a hypercall, from the guest's sc to what follows
+ * it, and look for what the host has done to each register.  So the guest does nothing
+ * but what it is told, with the MMU off.
+ */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
