@@ -61,7 +61,8 @@ $(kasan): kernel-kasan tests
 $(4k): kernel-4k tests
 $(cache) broken: kernel tests qemu-cache
 modular page bisect: tests
-# Both write build/series
+# Each writes build/series
 lint-series: | lint
+bisect: | lint-series
 # One build at a time, the one first that most wait for
 kernel-debug-4k-nohz kernel-debug kernel-client kernel-kasan kernel-4k: | kernel
