@@ -115,33 +115,19 @@ static int iommu_user_ask(const struct iommu_user_pos *pos, unsigned long i,
 	return ret;
 }
 
-/* Have an entry lead to the new page, or else nowhere: the hypervisor refused lists */
-static int iommu_user_put_again(struct iommu_user_batch *batch,
-				const struct iommu_user_pos *pos,
+/*
+ * Have an entry lead to the new page, or else nowhere: the hypervisor refused lists.  If
+ * it refuses both, nobody knows to which of the two pages it leads now.  They are in one
+ * region, and the count of the new one holds both, until the entry has been cleared.
+ */
+static int iommu_user_put_again(const struct iommu_user_pos *pos,
 				struct iommu_user_list *list, unsigned long i,
 				u64 end)
 {
 	int ret = iommu_user_ask(pos, i, be64_to_cpu(list->tce[i]), end);
-	u64 old = READ_ONCE(pos->user[i]);
-	struct mm_iommu_table_group_mem_t *mem;
 
-	if (!ret)
-		return 0;
-	if (!iommu_user_ask(pos, i, 0, end)) {
+	if (ret && !iommu_user_ask(pos, i, 0, end))
 		list->user[i] = 0;
-		return ret;
-	}
-
-	/*
-	 * Nobody knows to which of the two pages it leads now, so the count of the
-	 * old one is kept for good
-	 */
-	if (old & IOMMU_USER_SET) {
-		/* As in iommu_user_gone_other() */
-		smp_acquire__after_ctrl_dep();
-		mem = iommu_user_region(batch->reader, old & IOMMU_USER_UA);
-		iommu_user_take(mem, 1);
-	}
 	return ret;
 }
 
@@ -151,8 +137,7 @@ static int iommu_user_put_again(struct iommu_user_batch *batch,
  * return list->user[] says what the entries lead to.  What it was too busy for is worth
  * trying anew, whatever it has refused besides.
  */
-static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
-			     const struct iommu_user_pos *pos,
+static int iommu_user_settle(bool map, const struct iommu_user_pos *pos,
 			     struct iommu_user_list *list, unsigned long n,
 			     int error)
 {
@@ -168,7 +153,7 @@ static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
 	end = get_tb() + (map ? (u64)IOMMU_USER_SETTLE_US * tb_ticks_per_usec : 0);
 	for (i = 0; i < n; ++i) {
 		if (map)
-			error = iommu_user_put_again(batch, pos, list, i, end);
+			error = iommu_user_put_again(pos, list, i, end);
 		else
 			error = iommu_user_ask(pos, i, 0, end);
 		if (!error)
@@ -186,7 +171,8 @@ static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
  * @batch: takes over the counts of the translations that were there
  * @ref: what the batch holds on the region that the entries are to lead to, with
  *	@credit above @n; NULL to have them lead nowhere
- * @pos: the first entry; they lie in one piece
+ * @pos: the first entry; they lie in one piece, and with @ref lead nowhere or into its
+ *	region
  * @list: this CPU's; its words are not looked at when @ref is NULL
  * @n: entries, 512 at most
  *
@@ -194,11 +180,12 @@ static int iommu_user_settle(struct iommu_user_batch *batch, bool map,
  * has then.
  *
  * A hypervisor that refuses is asked 1 time more, or if it refuses that as well up to
- * 2 times for each entry.
+ * 2 times for each entry; one that is busy as often as IOMMU_USER_SETTLE_US permit.
  *
  * Context: preemption off.
- * Return: 0; -EIO when the hypervisor refused, -EAGAIN when it is busy: entries that
- * were to lead somewhere lead nowhere, and others stay, as far as it allows.
+ * Return: 0; -EIO when the hypervisor refused, -EAGAIN when it is busy.  Then some
+ * entries can lead to where they were to lead, others that were to lead somewhere lead
+ * nowhere, and others stay, as far as it allows.
  */
 int iommu_user_put_list(struct iommu_user_batch *batch,
 			struct iommu_user_ref *ref,
@@ -212,7 +199,7 @@ int iommu_user_put_list(struct iommu_user_batch *batch,
 		memset(list->user, 0, n * sizeof(list->user[0]));
 	ret = iommu_user_ask_list(pos, ref ? list->tce : NULL, n, IOMMU_USER_BUSY_US);
 	if (ret)
-		ret = iommu_user_settle(batch, ref, pos, list, n, ret);
+		ret = iommu_user_settle(ref, pos, list, n, ret);
 
 	for (i = 0; i < n; ++i) {
 		const u64 old = READ_ONCE(pos->user[i]) & ~IOMMU_USER_LOCK;
@@ -379,11 +366,13 @@ static int iommu_user_map_list(struct iommu_user_batch *batch,
 
 /*
  * Map a piece of a registered table, as far as the regions in it fit into a
- * batch; *@done counts entries, on failure too.  -EAGAIN when the hypervisor is busy.
+ * batch; *@done counts entries, on failure too.  -EAGAIN when the hypervisor is busy:
+ * then the last *@again of them have to be done once more.
  */
 static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 				unsigned long pages, unsigned long ua,
-				u64 perm, unsigned long *done)
+				u64 perm, unsigned long *done,
+				unsigned long *again)
 {
 	struct iommu_user_pos pos = { .tbl = tbl };
 	struct iommu_user_batch batch __uninitialized;
@@ -413,11 +402,8 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 	iommu_user_put(&batch);
 	mm_iommu_leave(&tbl->it_reader);
 
-	/*
-	 * If the hypervisor was busy, the entries of the last list lead nowhere and
-	 * do not count as done
-	 */
-	*done += ret == -EAGAIN ? i - n : i;
+	*done += i;
+	*again = n;
 	return ret;
 }
 
@@ -795,11 +781,11 @@ long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 	long ret = iommu_user_is_open(tbl) ? 0 : -ENXIO;
 	u64 perm = iommu_direction_to_tce_perm(dir);
 	const unsigned int ends = tbl->it_ends;
-	unsigned long done = 0;
+	unsigned long done = 0, reached = 0;
 
 	while (!ret && done < pages) {
 		unsigned long n = min(pages - done, IOMMU_USER_PIECE);
-		unsigned long from = ua + (done << tbl->it_page_shift);
+		unsigned long from = ua + (done << tbl->it_page_shift), again = 0;
 		bool busy;
 
 		if (tbl->it_mm_pinned)
@@ -807,8 +793,11 @@ long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 						    perm, lock, &done);
 		else
 			ret = iommu_user_map_piece(tbl, entry + done, n, from,
-						   perm, &done);
+						   perm, &done, &again);
 		busy = ret == -EAGAIN;
+		reached = max(reached, done);
+		if (busy)
+			done -= again;
 		if ((ret && !busy) || done == pages)
 			break;
 		ret = 0;
@@ -819,8 +808,8 @@ long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
 	}
 
 	/* Whoever has ended this clears the table */
-	if (done && ret && tbl->it_ends == ends)
-		iommu_user_unmap(tbl, entry, done, lock);
+	if (reached && ret && tbl->it_ends == ends)
+		iommu_user_unmap(tbl, entry, reached, lock);
 	return ret;
 }
 EXPORT_SYMBOL_GPL(iommu_user_map);

@@ -648,7 +648,9 @@ static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 		if (fatal_signal_pending(current) ||
 		    (ret == H_LONG_BUSY_ORDER_1_MSEC && signal_pending(current)))
 			return H_TOO_HARD;
-		if (ret != H_SUCCESS)
+		if (ret == H_LONG_BUSY_ORDER_1_MSEC)
+			usleep_range(1000, 2000);
+		else if (ret != H_SUCCESS)
 			usleep_range(50, 200);
 		else
 			cond_resched();

@@ -1836,9 +1836,9 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
  * H_NOT_ENOUGH_RESOURCES when memory for a shadow page or a table level cannot
  * be had; H_HARDWARE when the hypervisor below refused; in virtual mode
  * H_LONG_BUSY_ORDER_1_MSEC when it is busy, and H_BUSY when another CPU has an entry that
- * is worked in pieces, or will be from now on.  But for H_SUCCESS,
- * entries that @call has not moved past are as they were (PAPR 14.5.4.2), or lead
- * nowhere when that was for the hypervisor below.
+ * is worked in pieces, or will be from now on.  But for H_SUCCESS, entries that @call
+ * has not moved past are as they were (PAPR 14.5.4.2), or where the hypervisor below was
+ * in the way, each leads to what reads back.
  */
 static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 {

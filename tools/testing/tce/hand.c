@@ -969,10 +969,15 @@ static void list_refused_for_good(void)
 	world.refuse_more = 3;
 	WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD + 4, LISTED)) != H_HARDWARE);
 	WRONG_IF(now(stuff_call(TIER_VIRT, SAME, 0, LISTED)) != H_SUCCESS);
-	WRONG_IF(world_mapped(OLD) != 2 || mm_iommu_put(&world.mm, world.mem[OLD]) != -EBUSY);
+	WRONG_IF(world_mapped(OLD) != 1);
 
-	/* When the process goes they are lost, which is no fault of this machine's */
+	/* When the process goes it is lost, which is no fault of this machine's */
+	WRONG_IF(now(put_call(TIER_VIRT, SAME, 0, page_tce(OLD))) != H_SUCCESS);
+	world.refuse = 1;
+	world.refuse_more = ~0UL;
 	iommu_user_close(world.table[FOREIGN]);
+	world.refuse = 0;
+	WRONG_IF(world_mapped(OLD) != 2 || mm_iommu_put(&world.mm, world.mem[OLD]) != -EBUSY);
 	mm_iommu_drop(&world.mm, world.mem[OLD]);
 	mm_iommu_drop(&world.mm, world.mem[STAYING]);
 	mm_iommu_reap(&world.mm);
@@ -1006,14 +1011,11 @@ static void list_busy(void)
 		for (i = 0; i < ARRAY_SIZE(busy_for); ++i) {
 			begin(SAME, FOREIGN);
 			now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD_PAGES, LISTED / 2));
-			/* Neither to be changed nor to be cleared: refused, in the end */
-			if (busy_for[i] <= 2 * IOMMU_USER_SETTLE_US) {
-				make_busy(at, busy_for[i]);
-				WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, PAGE,
-						       LISTED)) != H_SUCCESS);
-				check_listed(false);
-				WRONG_IF(world_mapped(STAYING) != 1 + LISTED);
-			}
+			make_busy(at, busy_for[i]);
+			WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, PAGE,
+					       LISTED)) != H_SUCCESS);
+			check_listed(false);
+			WRONG_IF(world_mapped(STAYING) != 1 + LISTED);
 			make_busy(at, busy_for[i]);
 			WRONG_IF(now(stuff_call(TIER_VIRT, SAME, 0, LISTED)) != H_SUCCESS);
 			check_listed(false);
@@ -1021,6 +1023,34 @@ static void list_busy(void)
 			end();
 		}
 	}
+}
+
+/* An ioctl that fails while the hypervisor has done some of what it was too busy for */
+static void ioctl_busy_in_part(void)
+{
+	const unsigned int asks = IOMMU_USER_BUSY_US + 2 * IOMMU_USER_SETTLE_US;
+	unsigned int more, in_part = 0;
+	unsigned long i;
+	long ret;
+
+	for (more = asks; more < asks + LISTED; ++more) {
+		begin(SAME, FOREIGN);
+		make_busy(1, more);
+		fatal_signal = true;
+		mutex_lock(&container_lock);
+		ret = iommu_user_map(world.table[FOREIGN], 0, LISTED, page_ua(PAGE),
+				     DMA_BIDIRECTIONAL, &container_lock);
+		mutex_unlock(&container_lock);
+		fatal_signal = false;
+		/* Else it is left to whoever closes the table */
+		in_part += ret && !world.refuse;
+		for (i = 0; ret && !world.refuse && i < LISTED; ++i)
+			WRONG_IF(world_user(FOREIGN, i));
+		world.refuse = 0;
+		unmap_all(FOREIGN);
+		end();
+	}
+	WRONG_IF(!in_part);
 }
 
 /* A single entry, and one of several parts: only virtual mode waits */
@@ -1227,6 +1257,7 @@ static const struct test {
 	TEST(list_busy, CHECK_WORK),
 	TEST(entry_busy, CHECK_WORK),
 	TEST(ioctl_busy, CHECK_WORK),
+	TEST(ioctl_busy_in_part, CHECK_WORK),
 	TEST(list_changed, 0),
 	TEST(regions_in_turn, CHECK_WORK),
 	TEST(work_of_too_many_parts, CHECK_WORK),
