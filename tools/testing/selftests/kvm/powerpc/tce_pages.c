@@ -105,6 +105,15 @@ static void split_16m(struct env *env, unsigned int shift)
 	bind_window(env, 24, at, WINDOW);
 	mem = env->vm.mem;
 
+	/* So many hypercalls to change an entry are the VMM's to make */
+	if (shift == 12 && host_is_guest()) {
+		expect(env, put(env, at, big | RW) == FROM_USER);
+		expect(env, stuff(env, at, 0, 1) == FROM_USER);
+		expect(env, get(env, at) == 0);
+		expect(env, released(env));
+		return;
+	}
+
 	expect(env, put(env, at, big | RW) == H_SUCCESS);
 	expect(env, put(env, at + WINDOW - big, 2 * big | TCE_READ) == H_SUCCESS);
 	expect(env, get(env, at + WINDOW - big) == (2 * big | TCE_READ));

@@ -180,6 +180,9 @@ void run_on_cpu(unsigned int cpu);
 /* Memory of this process that may not be moved or swapped out, in KiB */
 long locked_kib(void);
 
+/* Does a hypervisor keep the tables, as the host is a guest itself? */
+bool host_is_guest(void);
+
 /*
  * Wait until no more than @kib is locked: a worker gives that back which a process had
  * locked for a device that the administrator has taken away

@@ -119,6 +119,11 @@ long locked_kib(void)
 	return proc_kib("/proc/self/status", "VmLck");
 }
 
+bool host_is_guest(void)
+{
+	return !access("/proc/device-tree/rtas", F_OK);
+}
+
 void wait_for_locked(long kib)
 {
 	while (locked_kib() > kib)
