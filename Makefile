@@ -44,7 +44,8 @@ check-fixes: setup ## show that the fixes for the base alone work (DEFECT="D4 D5
 	@lab/series/fixes/check
 
 check-cache: setup ## the tests with host bridges that cache, and kernels that forget to tell them
-	@PART="powernv8.cache powernv9.cache powernv10.cache broken" lab/check/run all
+	@PART="$(addsuffix .cache,$(or $(filter powernv8 powernv9 powernv10,$(MACHINES)),powernv8 \
+		powernv9 powernv10)) broken" lab/check/run all
 
 tce: tree ## the TCE code in user space (TARGET=random, fuzz, mutants, coverage, litmus)
 	@lab/check/tce $(TARGET)

@@ -54,9 +54,12 @@ def merge(linux, env, patch, path, how):
                               ("new", f"{new}:{path}"):
                 with open(os.path.join(where, name), "w", encoding="utf-8") as file:
                     file.write(git(linux, "show", blob, env=env))
-            text = subprocess.run(["git", "merge-file", "-p", "--diff3", "now", "old", "new"],
-                                  cwd=where, text=True, capture_output=True,
-                                  check=False).stdout
+            merged = subprocess.run(["git", "merge-file", "-p", "--diff3", "now", "old",
+                                     "new"], cwd=where, text=True, capture_output=True,
+                                    check=False)
+        if merged.returncode > 127:
+            fail(f"{patch.file}: {path} cannot be merged", *merged.stderr.splitlines())
+        text = merged.stdout
     # What the patch adds is the patch's, however it was edited.
     if how:
         text = re.sub(r"(?ms)^<<<<<<< now\n.*?^=======\n>>>>>>> new\n", lambda found: (
