@@ -7,8 +7,7 @@
  * What is different here:
  *
  *  - This is part of vmlinux, also when KVM is a module, and nothing that is
- *    called from here may lie elsewhere.  lab/check/realmode checks it in
- *    what the compiler made.
+ *    called from here may lie elsewhere.
  *
  *  - An address of the linear map works, as the CPU ignores its topmost bits;
  *    one of vmalloc() does not.  LIOBNs, their shadows, bindings, memslots,

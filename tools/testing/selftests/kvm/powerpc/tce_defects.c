@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Defects that TCEs in KVM and VFIO had.  A case is named after the one that it
- * shows the absence of, and fails on a kernel that has it; "make check-base" runs
- * each on the unmodified kernel.  d1 to d13 were found in that kernel, p1 to p7 are
- * of earlier ones: check-base puts them back.  p4 was a message printed with the MMU
- * off; lab/check/realmode looks for what could do so.
+ * shows the absence of, and fails on a kernel that has it.  d1 to d13 are of Linux
+ * 6.12, p1 to p7 of earlier ones.  p4 was a message printed with the MMU off, which no
+ * test can see.
  */
 #include <errno.h>
 #include <fcntl.h>

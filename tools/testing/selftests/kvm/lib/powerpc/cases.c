@@ -432,10 +432,10 @@ __u64 setting(const char *name, __u64 otherwise)
 	return text ? strtoull(text, NULL, 0) : otherwise;
 }
 
-/* A run of one case alone, by the kernel's command line: lab_case=NAME */
+/* A run of one case alone, by the kernel's command line: test_case=NAME */
 static bool chosen(const struct test_case *test)
 {
-	const char *only = getenv("lab_case");
+	const char *only = getenv("test_case");
 
 	return !only || !strcmp(only, test->name);
 }
@@ -500,10 +500,10 @@ bool choose_tiers(const char *mask)
 	return write_file(TIERS, mask);
 }
 
-/* A run on some of them, by the kernel's command line: lab_tiers=MASK,... */
+/* A run on some of them, by the kernel's command line: test_tiers=MASK,... */
 static bool tier_is_chosen(unsigned int i)
 {
-	const char *only = getenv("lab_tiers");
+	const char *only = getenv("test_tiers");
 
 	return !only || strstr(only, tiers[i].mask);
 }
