@@ -291,7 +291,7 @@ static int iommu_user_map_one(struct iommu_user_batch *batch,
 
 /*
  * Lock an entry to join a list, if it leads nowhere, or to the region that the batch
- * met last, so that the batch has room for it.
+ * met last: that of the list, which has to be one (iommu_user_put_list()).
  */
 static bool iommu_user_join(const struct iommu_user_batch *batch, u64 *user)
 {

@@ -10,9 +10,9 @@
  *    again.  This is all that a nested host has.
  *
  * Interrupts are off and RCU does not watch.  A call changes up to IOMMU_USER_PIECE
- * hardware entries, or where that takes hypercalls one entry of the guest, of
- * IOMMU_USER_FOREIGN parts; it neither allocates nor sleeps.  kvm->srcu is held by
- * whoever entered the guest.
+ * hardware entries, or IOMMU_USER_FOREIGN where that takes hypercalls, and there one
+ * entry of the guest if the hypervisor takes lists; it neither allocates nor sleeps.
+ * kvm->srcu is held by whoever entered the guest.
  *
  * In a partial exit a fault, a system reset and a machine check are fatal.  So it
  * changes KVMPPC_TCE_PARTIAL_MAX entries at most and leaves longer calls to the early

@@ -1025,6 +1025,28 @@ static void list_busy(void)
 	}
 }
 
+/* What is in doubt in a list leads into one region, whichever its pages are */
+static void list_of_one_region(void)
+{
+	long ret;
+
+	begin(SAME, FOREIGN);
+	add_region(OLD);
+	WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, PAGE, LISTED)) != H_SUCCESS);
+	world.refuse = 2;
+	world.refuse_more = ~0UL;
+	WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD, LISTED)) != H_HARDWARE);
+	WRONG_IF(world_mapped(STAYING) != LISTED);
+
+	mutex_lock(&container_lock);
+	ret = iommu_user_map(world.table[FOREIGN], 1, LISTED - 1, page_ua(OLD),
+			     DMA_BIDIRECTIONAL, &container_lock);
+	mutex_unlock(&container_lock);
+	WRONG_IF(ret != -EIO || world_mapped(STAYING) != LISTED);
+	world.refuse = 0;
+	end();
+}
+
 /* An ioctl that fails while the hypervisor has done some of what it was too busy for */
 static void ioctl_busy_in_part(void)
 {
@@ -1258,6 +1280,7 @@ static const struct test {
 	TEST(entry_busy, CHECK_WORK),
 	TEST(ioctl_busy, CHECK_WORK),
 	TEST(ioctl_busy_in_part, CHECK_WORK),
+	TEST(list_of_one_region, CHECK_WORK),
 	TEST(list_changed, 0),
 	TEST(regions_in_turn, CHECK_WORK),
 	TEST(work_of_too_many_parts, CHECK_WORK),
