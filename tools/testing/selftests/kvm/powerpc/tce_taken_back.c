@@ -67,6 +67,14 @@ static void one_entry(struct env *env)
 /* Up to 32 pages are invalidated one by one */
 static const unsigned int runs[] = { 2, 32, 33 };
 
+/* The first @n entries lead to DATA, and the device has used the first and the last one */
+static void map_and_use(struct env *env, __u64 n)
+{
+	fill_list(env, RW);
+	expect(env, indirect(env, 0, LIST, n) == H_SUCCESS);
+	expect(env, writes_all(env, n, DATA));
+}
+
 static void lists_and_runs(struct env *env)
 {
 	unsigned int i;
@@ -75,9 +83,7 @@ static void lists_and_runs(struct env *env)
 	for (i = 0; i < ARRAY_SIZE(runs); i++) {
 		const __u64 n = runs[i];
 
-		fill_list(env, RW);
-		expect(env, indirect(env, 0, LIST, n) == H_SUCCESS);
-		expect(env, writes_all(env, n, DATA));
+		map_and_use(env, n);
 		expect(env, stuff(env, 0, 0, n) == H_SUCCESS);
 		expect(env, writes_none(env, n, DATA));
 	}
@@ -91,9 +97,7 @@ static void lists_that_replace(struct env *env)
 	for (i = 0; i < ARRAY_SIZE(runs); i++) {
 		const __u64 n = runs[i];
 
-		fill_list(env, RW);
-		expect(env, indirect(env, 0, LIST, n) == H_SUCCESS);
-		expect(env, writes_all(env, n, DATA));
+		map_and_use(env, n);
 		for (j = 0; j < n; j++)
 			set_list(env, j, (OTHER + j * PAGE) | RW);
 		expect(env, indirect(env, 0, LIST, n) == H_SUCCESS);
