@@ -565,6 +565,19 @@ kvmppc_tce_need_levels(struct kvmppc_tce_run *run)
 	return H_SUCCESS;
 }
 
+/* Have @mem be @bytes of @slot from guest address @base on, for pages of @size */
+static __always_inline void
+kvmppc_tce_set_mem(struct kvmppc_tce_mem *mem, const struct kvm_memory_slot *slot,
+		   unsigned long base, unsigned long bytes, unsigned long size)
+{
+	mem->base = base;
+	mem->mask = size - 1;
+	if (!(slot->flags & KVM_MEM_READONLY))
+		mem->mask &= ~(u64)TCE_PCI_WRITE;
+	/* The permissions of a TCE may stand in the low bits */
+	mem->limit = bytes - size + IOMMU_USER_PERM + 1;
+}
+
 /*
  * Remember the memory around the page at @ua, which is in run->slot and @ref, for
  * kvmppc_tce_map_span().
@@ -590,14 +603,9 @@ kvmppc_tce_keep_mem(struct kvmppc_tce_run *run, unsigned long ua,
 	if (end - first < size || mem->to_user & (size - 1))
 		return;
 
-	mem->base = first - mem->to_user;
-	mem->mask = size - 1;
-	if (!(slot->flags & KVM_MEM_READONLY))
-		mem->mask &= ~(u64)TCE_PCI_WRITE;
 	mem->page = mm_iommu_page(ref->mem, first);
 	mem->ref = ref;
-	/* The permissions of a TCE may stand in the low bits */
-	mem->limit = end - first - size + IOMMU_USER_PERM + 1;
+	kvmppc_tce_set_mem(mem, slot, first - mem->to_user, end - first, size);
 }
 
 /*
@@ -1459,21 +1467,15 @@ kvmppc_tce_slot_mem(const struct kvmppc_tce_run *run, struct kvmppc_tce_mem *mem
 	unsigned long slot_size = slot ? slot->npages << PAGE_SHIFT : 0;
 
 	mem->limit = 0;
-	if (slot_size < size || slot->flags & KVM_MEMSLOT_INVALID)
-		return;
-
-	mem->base = slot->base_gfn << PAGE_SHIFT;
-	mem->mask = size - 1;
-	if (!(slot->flags & KVM_MEM_READONLY))
-		mem->mask &= ~(u64)TCE_PCI_WRITE;
-	/* As in kvmppc_tce_keep_mem() */
-	mem->limit = slot_size - size + IOMMU_USER_PERM + 1;
+	if (slot_size >= size && !(slot->flags & KVM_MEMSLOT_INVALID))
+		kvmppc_tce_set_mem(mem, slot, slot->base_gfn << PAGE_SHIFT, slot_size,
+				   size);
 }
 
 /*
  * Write up to @n entries of a LIOBN that is bound to nothing, for as long as their
- * TCEs lead to memslots that are found at once.  Without a list, all are @tce, like
- * the entry before.
+ * TCEs lead to memslots that are found at once.  Without a list, all are @tce, which has
+ * no permissions (H_STUFF_TCE).
  */
 static noinline __maybe_unused void
 kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
@@ -1486,8 +1488,6 @@ kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 
 	for (i = 0; !list && i < n; ++i)
 		WRITE_ONCE(shadow[i], tce);
-	if (!list && tce & IOMMU_USER_PERM)
-		mapped = n;
 
 	kvmppc_tce_slot_mem(run, &mem);
 	for (; i < n; ++i) {
