@@ -86,7 +86,7 @@ static bool iommu_user_alloc_lists(void)
 	return done;
 }
 
-/* Entries are locked: a hypervisor that is busy is asked again for @us only */
+/* Lines are locked: a hypervisor that is busy is asked again for @us only */
 static int iommu_user_ask_list(const struct iommu_user_pos *pos,
 			       const __be64 *tces, unsigned long n,
 			       unsigned int us)
@@ -159,7 +159,7 @@ static int iommu_user_settle(bool map, const struct iommu_user_pos *pos,
 		if (!error)
 			continue;
 		if (!map)
-			list->user[i] = READ_ONCE(pos->user[i]) & ~IOMMU_USER_LOCK;
+			list->user[i] = iommu_user_read(&pos->user[i]);
 		if (ret != -EAGAIN)
 			ret = error;
 	}
@@ -167,7 +167,7 @@ static int iommu_user_settle(bool map, const struct iommu_user_pos *pos,
 }
 
 /**
- * iommu_user_put_list() - change a list of locked entries
+ * iommu_user_put_list() - change a list of entries whose lines are locked
  * @batch: takes over the counts of the translations that were there
  * @ref: what the batch holds on the region that the entries are to lead to, with
  *	@credit above @n; NULL to have them lead nowhere
@@ -176,8 +176,8 @@ static int iommu_user_settle(bool map, const struct iommu_user_pos *pos,
  * @list: this CPU's; its words are not looked at when @ref is NULL
  * @n: entries, 512 at most
  *
- * The caller has locked each entry, and unlocks it with the word that list->user[]
- * has then.
+ * The caller has locked the lines of the entries.  It changes each entry to the word
+ * that list->user[] has then, and unlocks the lines.
  *
  * A hypervisor that refuses is asked 1 time more, or if it refuses that as well up to
  * 2 times for each entry; one that is busy as often as IOMMU_USER_SETTLE_US permit.
@@ -202,7 +202,7 @@ int iommu_user_put_list(struct iommu_user_batch *batch,
 		ret = iommu_user_settle(ref, pos, list, n, ret);
 
 	for (i = 0; i < n; ++i) {
-		const u64 old = READ_ONCE(pos->user[i]) & ~IOMMU_USER_LOCK;
+		const u64 old = iommu_user_read(&pos->user[i]);
 
 		if (list->user[i] && !ref)
 			continue;
@@ -290,23 +290,29 @@ static int iommu_user_map_one(struct iommu_user_batch *batch,
 }
 
 /*
- * Lock an entry to join a list, if it leads nowhere, or to the region that the batch
- * met last: that of the list, which has to be one (iommu_user_put_list()).
+ * Can an entry join a list?  It leads nowhere, or to the region that the batch met
+ * last: that of the list, which has to be one (iommu_user_put_list()).  Its line is locked
+ * for the list, unless it begins with the entry and this cannot join.
  */
-static bool iommu_user_join(const struct iommu_user_batch *batch, u64 *user)
+static bool iommu_user_join(const struct iommu_user_batch *batch, u64 *user, bool first)
 {
+	const bool lock = first || user == iommu_user_line(user);
+	u64 *word = user;
 	u64 old;
 
-	iommu_user_lock(user, &old, true);
+	if (lock)
+		iommu_user_lock_line(user, &word, true);
+	old = iommu_user_read(word);
 	if (!(old & IOMMU_USER_SET) ||
 	    iommu_user_ref_has(batch->cur, old & IOMMU_USER_UA, 1))
 		return true;
 
-	iommu_user_unlock(user, old);
+	if (lock)
+		iommu_user_unlock_line(user);
 	return false;
 }
 
-/* Change the @n entries that have joined, which may be none, and unlock them */
+/* Change the @n entries that have joined, which may be none, and unlock their lines */
 static int iommu_user_end_list(struct iommu_user_batch *batch,
 			       struct iommu_user_ref *ref,
 			       const struct iommu_user_pos *pos,
@@ -320,7 +326,9 @@ static int iommu_user_end_list(struct iommu_user_batch *batch,
 
 	ret = iommu_user_put_list(batch, ref, pos, list, n);
 	for (i = 0; i < n; ++i)
-		iommu_user_unlock(pos->user + i, list->user[i]);
+		iommu_user_change(pos->user + i, list->user[i]);
+	for (i = 0; i < n; i += iommu_user_line_left(pos->user + i))
+		iommu_user_unlock_line(pos->user + i);
 	return ret;
 }
 
@@ -352,7 +360,7 @@ static int iommu_user_map_list(struct iommu_user_batch *batch,
 	list = iommu_user_list(pos->tbl);
 	for (; list && i < n; ++i) {
 		tce = iommu_user_tce(ref->mem, pos->tbl, ua + (i << shift), perm);
-		if (!tce || !iommu_user_join(batch, pos->user + i))
+		if (!tce || !iommu_user_join(batch, pos->user + i, !i))
 			break;
 		iommu_user_store(&list->tce[i], tce);
 		list->user[i] = (ua + (i << shift)) | IOMMU_USER_SET;
@@ -411,16 +419,13 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 static int iommu_user_unmap_one(struct iommu_user_batch *batch,
 				struct iommu_user_pos *pos)
 {
+	int ret = 0;
 	u64 old;
-	int ret;
-
-	/* Whoever cleared it has stored the hardware word, and the kill orders it */
-	if (!READ_ONCE(*pos->user))
-		return 0;
 
 	preempt_disable();
 	iommu_user_lock(pos->user, &old, true);
-	ret = iommu_user_set(batch, pos, 0, old, IOMMU_USER_VIRT);
+	if (old)
+		ret = iommu_user_set(batch, pos, 0, old, IOMMU_USER_VIRT);
 	iommu_user_unlock(pos->user, ret ? old : 0);
 	preempt_enable();
 	return ret;
@@ -438,18 +443,66 @@ static int iommu_user_unmap_list(struct iommu_user_batch *batch,
 	int ret;
 
 	*n = 0;
-	if (pos->hw || !READ_ONCE(*pos->user))
+	/* Most of a window leads nowhere: the hypervisor need not be asked */
+	if (!READ_ONCE(*pos->user))
 		return 0;
 
 	pages = min(pages, pos->left);
 	preempt_disable();
 	list = iommu_user_list(pos->tbl);
-	while (list && *n < pages && READ_ONCE(pos->user[*n]) &&
-	       iommu_user_join(batch, pos->user + *n))
+	while (list && *n < pages && iommu_user_join(batch, pos->user + *n, !*n))
 		++*n;
 	ret = iommu_user_end_list(batch, NULL, pos, list, *n);
 	preempt_enable();
 
+	return ret;
+}
+
+/*
+ * Unmap the entries from @pos on that have one lock, for as long as the batch has room
+ * for the regions that they leave.  Returns how many.
+ */
+static unsigned long iommu_user_unmap_line(struct iommu_user_batch *batch,
+					   struct iommu_user_pos *pos,
+					   unsigned long pages)
+{
+	unsigned long n = min3(pages, pos->left, iommu_user_line_left(pos->user));
+	unsigned long i;
+	u64 *word;
+	u64 old;
+
+	preempt_disable();
+	iommu_user_lock_line(pos->user, &word, true);
+	for (i = 0; i < n && !iommu_user_full(batch, 1); ++i) {
+		old = iommu_user_read(word + i);
+		if (!old)
+			continue;
+		iommu_user_store(pos->hw + i, 0);
+		iommu_user_gone(batch, pos->tbl, pos->entry + i, old, IOMMU_USER_VIRT);
+		iommu_user_change(pos->user + i, 0);
+	}
+	iommu_user_unlock_line(pos->user);
+	preempt_enable();
+	return i;
+}
+
+/* Unmap some entries from @pos on; *@n counts them.  Returns as iommu_user_unmap_one() */
+static int iommu_user_unmap_some(struct iommu_user_batch *batch,
+				 struct iommu_user_pos *pos, unsigned long pages,
+				 unsigned long *n)
+{
+	int ret;
+
+	if (pos->hw) {
+		*n = iommu_user_unmap_line(batch, pos, pages);
+		return 0;
+	}
+
+	ret = iommu_user_unmap_list(batch, pos, pages, n);
+	if (!*n) {
+		ret = iommu_user_unmap_one(batch, pos);
+		*n = 1;
+	}
 	return ret;
 }
 
@@ -517,11 +570,7 @@ static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 		if (!iommu_user_find(&pos, &at))
 			continue;
 		there = true;
-		ret = iommu_user_unmap_list(&batch, &pos, end - at, &n);
-		if (!n) {
-			ret = iommu_user_unmap_one(&batch, &pos);
-			n = 1;
-		}
+		ret = iommu_user_unmap_some(&batch, &pos, end - at, &n);
 		iommu_user_move(&pos, n);
 		at += n;
 		if (busy && ret == -EAGAIN) {
@@ -543,8 +592,8 @@ static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 }
 
 /*
- * Pinned tables.  The lock of the entry is taken for the sake of the rule; the
- * container's lock keeps other writers away.
+ * Pinned tables.  The lock of the line is taken for the sake of the rule; the
+ * container's lock keeps other writers away, and user words may be read under it.
  */
 
 /* Returns as iommu_user_write(); on success *@old is the user word that was there */

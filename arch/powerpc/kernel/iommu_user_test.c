@@ -20,7 +20,7 @@
 
 #define UT_ENTRIES	2048UL
 #define UT_OFFSET	0x300UL		/* the window's first entry */
-#define UT_LEVEL	8UL		/* entries of a level, where there are levels */
+#define UT_LEVEL	16UL		/* entries of a level, where there are levels */
 #define UT_DEEP		9		/* indirect levels of a huge window */
 #define UT_NEVER	(~0UL)
 #define UT_KILLS	32
@@ -920,22 +920,46 @@ static void ut_pinned_fails(struct kunit *test)
  * What hypercalls are made of
  */
 
+/* The entries of a line have one lock, which says what the first of them leads to */
 static void ut_entry_lock(struct kunit *test)
 {
-	u64 word = 0x7000 | IOMMU_USER_SET, old;
+	u64 *line = kunit_kcalloc(test, 2 * IOMMU_USER_LINE, sizeof(*line), GFP_KERNEL);
+	const u64 first = 0x7000 | IOMMU_USER_SET, second = 0x8000 | IOMMU_USER_SET;
+	u64 *words;
+	u64 old;
+
+	KUNIT_ASSERT_NOT_NULL(test, line);
+	line[0] = first;
+	line[1] = second;
+	KUNIT_EXPECT_PTR_EQ(test, iommu_user_line(line + IOMMU_USER_LINE - 1), line);
+	KUNIT_EXPECT_EQ(test, iommu_user_line_left(line + 1), IOMMU_USER_LINE - 1);
 
 	preempt_disable();
-	KUNIT_EXPECT_TRUE(test, iommu_user_trylock(&word, &old));
-	KUNIT_EXPECT_EQ(test, old, 0x7000 | IOMMU_USER_SET);
-	KUNIT_EXPECT_FALSE(test, iommu_user_trylock(&word, &old));
-	KUNIT_EXPECT_FALSE(test, iommu_user_lock(&word, &old, false));
+	KUNIT_EXPECT_TRUE(test, iommu_user_lock(line + 1, &old, false));
+	KUNIT_EXPECT_EQ(test, old, second);
+	KUNIT_EXPECT_FALSE(test, iommu_user_trylock(line, &words));
+	KUNIT_EXPECT_FALSE(test, iommu_user_lock(line + IOMMU_USER_LINE - 1, &old, false));
+	KUNIT_EXPECT_TRUE(test, iommu_user_lock(line + IOMMU_USER_LINE, &old, false));
+	iommu_user_unlock(line + IOMMU_USER_LINE, 0);
 	/* A word keeps what it said */
-	KUNIT_EXPECT_EQ(test, word, 0x7000 | IOMMU_USER_SET | IOMMU_USER_LOCK);
+	KUNIT_EXPECT_EQ(test, line[0], first | IOMMU_USER_LOCK);
+	iommu_user_unlock(line + 1, 0);
+	KUNIT_EXPECT_EQ(test, line[0], first);
+	KUNIT_EXPECT_EQ(test, line[1], 0);
 
-	iommu_user_unlock(&word, 0x9000 | IOMMU_USER_SET);
-	KUNIT_EXPECT_TRUE(test, iommu_user_lock(&word, &old, true));
-	KUNIT_EXPECT_EQ(test, old, 0x9000 | IOMMU_USER_SET);
-	iommu_user_unlock(&word, 0);
+	KUNIT_EXPECT_TRUE(test, iommu_user_lock_line(line, &words, true));
+	KUNIT_EXPECT_EQ(test, iommu_user_read(words), first);
+	iommu_user_change(line, second);
+	iommu_user_change(line + 1, first);
+	KUNIT_EXPECT_FALSE(test, iommu_user_trylock(line, &words));
+	iommu_user_unlock_line(line + 1);
+	KUNIT_EXPECT_EQ(test, line[0], second);
+	KUNIT_EXPECT_EQ(test, line[1], first);
+
+	KUNIT_EXPECT_TRUE(test, iommu_user_lock(line, &old, true));
+	KUNIT_EXPECT_EQ(test, old, second);
+	iommu_user_unlock(line, 0);
+	KUNIT_EXPECT_EQ(test, line[0], 0);
 	preempt_enable();
 }
 

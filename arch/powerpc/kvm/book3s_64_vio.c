@@ -184,7 +184,7 @@ static void kvmppc_tce_prune(struct kvmppc_spapr_tce_table *stt,
 }
 
 /*
- * Add a binding where its table's address belongs: an entry is locked in one
+ * Add a binding where its table's address belongs: lines are locked in one
  * table after the other, and two LIOBNs must not do so in opposite orders.
  */
 static void kvmppc_tce_link(struct kvmppc_spapr_tce_table *stt,

@@ -18,13 +18,13 @@
  * than H_SUCCESS leaves the entries before the one that failed done, in the
  * same way everywhere, and those from it on untouched.
  *
- * If two CPUs change one guest entry, each locks all parts, ordered by the address of
- * the table and then by entry.  It changes them, writes the shadow and unlocks them.  So
- * the shadow shows what was installed.  VFIO ioctls and other LIOBNs hold locks of the
- * same entries, one at a time or in the same order.  So a CPU that holds a lock waits
+ * If two CPUs change one guest entry, each locks the lines of all parts, ordered by the
+ * address of the table and then by entry.  It changes them, writes the shadow and unlocks
+ * them.  So the shadow shows what was installed.  VFIO ioctls and other LIOBNs hold locks
+ * of the same lines, one at a time or in the same order.  So a CPU that holds a lock waits
  * only for locks that come later in this order.  In guest context no CPU waits while it
  * holds a lock: if it cannot have the lock of a part, it gives up before it has changed
- * anything.  An entry of more parts than may be worked without preemption
+ * the entry.  An entry of more parts than may be worked without preemption
  * is changed in pieces, in virtual mode, and a mutex keeps other CPUs from such
  * entries of the LIOBN meanwhile.  A LIOBN that is bound to nothing
  * has a single word per entry and needs no lock.
@@ -639,26 +639,11 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 	return H_SUCCESS;
 }
 
-/*
- * Does the entry at @pos lead nowhere, with @tce in the shadow already?  The
- * user word is read first: if it is 0, another CPU's H_PUT_TCE of this entry was
- * undone already, or has not stored its TCE in the shadow yet.  Then it counts as the
- * later of the two.
- */
-static __always_inline bool kvmppc_tce_clear(struct kvmppc_tce_run *run,
-					     const struct iommu_user_pos *pos,
-					     u64 tce)
+/* Does the next entry read back as @tce? */
+static __always_inline bool kvmppc_tce_reads(struct kvmppc_tce_run *run, u64 tce)
 {
-	u64 *shadow;
+	u64 *shadow = kvmppc_tce_shadow(run);
 
-	if (pos->user) {
-		if (READ_ONCE(*pos->user))
-			return false;
-		/* Pairs with the release in iommu_user_unlock() */
-		smp_acquire__after_ctrl_dep();
-	}
-
-	shadow = kvmppc_tce_shadow(run);
 	return (shadow ? READ_ONCE(*shadow) : 0) == tce;
 }
 
@@ -669,7 +654,7 @@ static __always_inline void kvmppc_tce_set_shadow(struct kvmppc_tce_run *run,
 
 	/*
 	 * If it was absent, the last writer of the entry may have brought it:
-	 * pairs with the release in iommu_user_unlock().
+	 * pairs with the release in iommu_user_unlock_line().
 	 */
 	if (unlikely(!run->shadow_left || !run->shadow)) {
 		run->shadow_left = 0;
@@ -718,16 +703,15 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	struct iommu_user_pos *pos = &run->pos[0];
 	u64 old, new = 0, user = 0;
 	long ret = H_SUCCESS;
-	int error;
+	int error = 0;
 
 	if (unlikely(!pos->left))
 		iommu_user_seek(pos, kvmppc_tce_entry(run->stt, pos->tbl,
 						      run->idx));
 
-	if (!perm && kvmppc_tce_clear(run, pos, tce))
-		goto next;
-
 	if (unlikely(!pos->user)) {
+		if (!perm && kvmppc_tce_reads(run, tce))
+			goto next;
 		ret = kvmppc_tce_need_level(run, pos, pos->entry);
 		if (ret != H_SUCCESS)
 			return ret;
@@ -747,7 +731,9 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 				      KVMPPC_TCE_MODE == IOMMU_USER_VIRT)))
 		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
 
-	error = iommu_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE);
+	/* What leads nowhere stays so: a hypervisor need not be asked */
+	if (new || old)
+		error = iommu_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE);
 	if (unlikely(error)) {
 		user = old;
 		ret = kvmppc_tce_refused(run, error);
@@ -769,35 +755,24 @@ next:
 	return H_SUCCESS;
 }
 
-/* Do all parts of run->idx lead nowhere, with @tce in the shadow already? */
-static __always_inline bool kvmppc_tce_all_clear(struct kvmppc_tce_run *run,
-						 u64 tce)
+/* Does no table have a level for run->idx, and does it read back as @tce? */
+static __always_inline bool kvmppc_tce_is_absent(struct kvmppc_tce_run *run, u64 tce)
 {
 	unsigned int t;
 
 	for (t = 0; t < run->nr; ++t) {
-		struct iommu_user_pos pos = run->pos[t];
+		struct iommu_user_pos pos = { .tbl = run->pos[t].tbl };
 		unsigned long entry = kvmppc_tce_entry(run->stt, pos.tbl,
 						       run->idx);
 		unsigned long end = kvmppc_tce_entry(run->stt, pos.tbl,
 						     run->idx + 1);
 
-		while (entry < end) {
-			if (!iommu_user_seek(&pos, entry)) {
-				if (!kvmppc_tce_clear(run, &pos, tce))
-					return false;
-				entry += pos.left;
-				continue;
-			}
-			for (; pos.left && entry < end; ++entry) {
-				if (!kvmppc_tce_clear(run, &pos, tce))
-					return false;
-				iommu_user_next(&pos);
-			}
-		}
+		for (; entry < end; entry += pos.left)
+			if (iommu_user_seek(&pos, entry))
+				return false;
 	}
 
-	return true;
+	return kvmppc_tce_reads(run, tce);
 }
 
 /**
@@ -844,14 +819,23 @@ kvmppc_tce_next_part(const struct kvmppc_tce_run *run,
 	}
 }
 
-/* Unlock @n parts; what they lead to was stored beside the lock */
+/* Does part @i of some that are locked have another lock than the one before it? */
+static __always_inline bool kvmppc_tce_has_lock(const struct kvmppc_tce_part *part,
+						unsigned long i)
+{
+	return !i || !part->ua || part->pos.user == iommu_user_line(part->pos.user);
+}
+
+/* Unlock the lines of @n parts */
 static __always_inline void
 kvmppc_tce_unlock_parts(const struct kvmppc_tce_run *run,
 			struct kvmppc_tce_part part, unsigned long n)
 {
-	for (; n; --n, kvmppc_tce_next_part(run, &part))
-		iommu_user_unlock(part.pos.user, READ_ONCE(*part.pos.user) &
-				  ~IOMMU_USER_LOCK);
+	unsigned long i;
+
+	for (i = 0; i < n; ++i, kvmppc_tce_next_part(run, &part))
+		if (kvmppc_tce_has_lock(&part, i))
+			iommu_user_unlock_line(part.pos.user);
 }
 
 /* False when another CPU has one of them and this mode does not wait for it */
@@ -861,16 +845,20 @@ kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
 {
 	struct kvmppc_tce_part part = *first;
 	unsigned long i;
-	u64 old;
+	u64 *word;
 
 	for (i = 0; i < n; ++i, kvmppc_tce_next_part(run, &part)) {
+		if (!kvmppc_tce_has_lock(&part, i))
+			continue;
 		if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT) {
-			iommu_user_lock(part.pos.user, &old, true);
-		} else if (!iommu_user_trylock(part.pos.user, &old)) {
+			iommu_user_lock_line(part.pos.user, &word, true);
+		} else if (!iommu_user_trylock(part.pos.user, &word)) {
 			kvmppc_tce_unlock_parts(run, *first, i);
 			return false;
 		}
 	}
+	/* Their words are read one by one now: pairs with iommu_user_unlock_line() */
+	smp_acquire__after_ctrl_dep();
 	return true;
 }
 
@@ -895,8 +883,6 @@ kvmppc_tce_crowded(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 			continue;
 		if (!room--)
 			return true;
-		/* As in iommu_user_gone_other() */
-		smp_acquire__after_ctrl_dep();
 		mem = iommu_user_region(run->batch.reader, ua);
 	}
 	return false;
@@ -914,9 +900,11 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 	int error = 0, ret;
 
 	for (; n && !(error && perm); --n, kvmppc_tce_next_part(run, &part)) {
-		u64 old = READ_ONCE(*part.pos.user) & ~IOMMU_USER_LOCK;
+		u64 old = iommu_user_read(part.pos.user);
 		u64 user = 0, new = 0;
 
+		if (!old && !perm)
+			continue;
 		if (perm) {
 			new = iommu_user_tce(ref->mem, part.pos.tbl,
 					     ua + part.ua, perm);
@@ -930,7 +918,7 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 		}
 		if (perm)
 			ref->credit--;
-		WRITE_ONCE(*part.pos.user, user | IOMMU_USER_LOCK);
+		iommu_user_change(part.pos.user, user);
 	}
 
 	return error;
@@ -1066,7 +1054,7 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	unsigned int t;
 	long ret = H_SUCCESS;
 
-	if (!perm && kvmppc_tce_all_clear(run, tce))
+	if (!perm && kvmppc_tce_is_absent(run, tce))
 		goto next;
 
 	for (t = 0; perm && t < run->nr; ++t)
@@ -1187,60 +1175,68 @@ static __always_inline void kvmppc_tce_span_end(struct kvmppc_tce_run *run,
 	kvmppc_tce_move(run, n);
 }
 
-/* Unlock the entry at run->pos + @i in the first @nr tables, unchanged */
-static __always_inline void
-kvmppc_tce_unlock_all(const struct kvmppc_tce_run *run, unsigned long i,
-		      unsigned int nr, const u64 *old)
+/* Unlock the line of the entry at run->pos + @i in the first @nr tables */
+static __always_inline void kvmppc_tce_unlock_lines(const struct kvmppc_tce_run *run,
+						    unsigned long i, unsigned int nr)
 {
 	while (nr--)
-		iommu_user_unlock(run->pos[nr].user + i, old[nr]);
+		iommu_user_unlock_line(run->pos[nr].user + i);
 }
 
 /*
- * Lock the entry at run->pos + @i in the other tables, too.  On failure return false
- * with no table locked, not even the first; as kvmppc_tce_lock_parts().
+ * Lock the line of the entry at run->pos + @i in @nr tables.  On failure return false
+ * with no table locked; as kvmppc_tce_lock_parts().
  */
 static __always_inline bool
-kvmppc_tce_lock_others(const struct kvmppc_tce_run *run, unsigned long i,
-		       unsigned int nr, u64 *old)
+kvmppc_tce_lock_lines(const struct kvmppc_tce_run *run, unsigned long i,
+		      unsigned int nr, u64 **words)
 {
 	unsigned int t;
+
+	if (!iommu_user_trylock(run->pos[0].user + i, &words[0]))
+		return false;
 
 	for (t = 1; t < nr; ++t) {
 		u64 *user = run->pos[t].user + i;
 
-		if (likely(iommu_user_trylock(user, &old[t])))
+		if (likely(iommu_user_trylock(user, &words[t])))
 			continue;
 		if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT) {
-			kvmppc_tce_unlock_all(run, i, t, old);
+			kvmppc_tce_unlock_lines(run, i, t);
 			return false;
 		}
-		iommu_user_lock(user, &old[t], true);
+		iommu_user_lock_line(user, &words[t], true);
 	}
 	return true;
 }
 
-/* Change an entry in the other tables, and unlock it there */
+/*
+ * Change entry @i of a span in the other tables; @word is its place in the line of which
+ * @words are, and @user has the lock if it is the first.  All tables begin at the same
+ * entry, so they have it in the same place.
+ */
 static __always_inline void kvmppc_tce_set_others(struct kvmppc_tce_run *run,
-						  unsigned long i,
+						  unsigned long i, unsigned long word,
 						  unsigned int nr, u64 tce,
-						  u64 user, const u64 *old)
+						  u64 user, u64 **words)
 {
 	unsigned int t;
 
 	for (t = 1; t < nr; ++t) {
 		struct iommu_user_pos *pos = &run->pos[t];
+		u64 *at = words[t] + word;
+		const u64 old = iommu_user_read(at);
 
 		/* The hardware view is in memory: nobody refuses */
 		iommu_user_store(pos->hw + i, tce);
-		iommu_user_gone(&run->batch, pos->tbl, pos->entry + i, old[t],
+		iommu_user_gone(&run->batch, pos->tbl, pos->entry + i, old,
 				KVMPPC_TCE_MODE);
-		iommu_user_unlock(pos->user + i, user);
+		WRITE_ONCE(*at, user);
 	}
 }
 
 /*
- * Have a hypervisor change the @n entries of a span, which are locked, and unlock
+ * Have a hypervisor change the @n entries of a span, whose lines are locked, and unlock
  * them.  @ref as for iommu_user_put_list(); those that are to lead nowhere read back
  * as @tce.
  */
@@ -1265,14 +1261,76 @@ kvmppc_tce_put_span(struct kvmppc_tce_run *run, struct iommu_user_ref *ref,
 			WRITE_ONCE(run->shadow[i],
 				   ((user & IOMMU_USER_UA) - run->mem.to_user) |
 				   (be64_to_cpu(out->tce[i]) & IOMMU_USER_PERM));
-		iommu_user_unlock(pos->user + i, user);
+		iommu_user_change(pos->user + i, user);
 	}
+	for (i = 0; i < n; i += iommu_user_line_left(pos->user + i))
+		iommu_user_unlock_line(pos->user + i);
 	if (ret)
 		return kvmppc_tce_refused(run, ret);
 
 	*(ref ? &run->stat->tce_mapped : &run->stat->tce_cleared) += n;
 	kvmppc_tce_span_end(run, n);
 	return H_SUCCESS;
+}
+
+/*
+ * Install TCEs from @list in entries @i to @end of a span, whose lines are locked.
+ * *@replaced counts those that led to the region already.  Returns where it ended.
+ */
+static __always_inline unsigned long
+kvmppc_tce_map_line(struct kvmppc_tce_run *run, const struct kvmppc_tce_mem *mem,
+		    const __be64 *list, unsigned long i, unsigned long end,
+		    const unsigned int nr, struct iommu_user_list *out,
+		    u64 **words, unsigned long *replaced)
+{
+	__be64 *hw = out ? out->tce : run->pos[0].hw;
+	const unsigned long at = i;
+	u64 *user = words[0] - i;
+	/* What turns a TCE without permissions into a user word; the lock stays */
+	u64 to_word = mem->to_user + IOMMU_USER_SET + iommu_user_kept_lock(words[0]);
+	/* A lock is less than a page: it makes no difference for whether a word leads there */
+	const u64 first = mem->ref->ua | IOMMU_USER_SET, size = mem->ref->size;
+	const unsigned long base = mem->base + TCE_PCI_READ;
+	u64 *shadow = run->shadow;
+
+	for (; i < end; ++i) {
+		u64 tce = kvmppc_tce_fetch(list + i);
+		unsigned long off = tce - base;
+		u64 old, new, word, hpa;
+		u64 *page;
+
+		if (off & mem->mask || off >= mem->limit)
+			break;
+		if (nr > 1 && iommu_user_full(&run->batch, nr))
+			break;
+
+		old = READ_ONCE(user[i]);
+		if (old - first < size)
+			++*replaced;
+		else if (unlikely(old & ~(u64)IOMMU_USER_LOCK))
+			break;
+
+		page = mem->page + (off >> PAGE_SHIFT);
+		hpa = READ_ONCE(*page);
+		if (unlikely(tce & ~hpa & MM_IOMMU_HPA_DIRTY))
+			WRITE_ONCE(*page, hpa | MM_IOMMU_HPA_DIRTY);
+
+		word = (hpa & PAGE_MASK) | (tce & ~PAGE_MASK);
+		new = (tce & ~(u64)IOMMU_USER_PERM) + to_word;
+		iommu_user_store(hw + i, word);
+		if (out) {
+			out->user[i] = new & ~(u64)IOMMU_USER_LOCK;
+		} else {
+			/* While all tables' lines are locked */
+			WRITE_ONCE(shadow[i], tce);
+			if (nr > 1)
+				kvmppc_tce_set_others(run, i, i - at, nr, word, new,
+						      words);
+			WRITE_ONCE(user[i], new);
+		}
+		to_word = mem->to_user + IOMMU_USER_SET;
+	}
+	return i;
 }
 
 /*
@@ -1288,57 +1346,23 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
 {
 	const struct kvmppc_tce_mem mem = run->mem;
 	const unsigned int nr = several ? run->nr : 1;
+	u64 *words[KVMPPC_TCE_TABLES] __uninitialized;
 	struct iommu_user_ref *ref = mem.ref;
-	u64 *user = run->pos[0].user;
-	__be64 *hw = out ? out->tce : run->pos[0].hw;
-	u64 *shadow = run->shadow;
-	const u64 first = ref->ua | IOMMU_USER_SET, size = ref->size;
-	unsigned long i, replaced = 0;
+	unsigned long i = 0, at, end = 0, replaced = 0;
 
 	BUILD_BUG_ON(MM_IOMMU_HPA_DIRTY != TCE_PCI_WRITE);
 
 	/* The last credit holds the region */
 	n = min(n, (ref->credit - 1) / nr);
-	for (i = 0; i < n; ++i) {
-		u64 tce = kvmppc_tce_fetch(list + i);
-		unsigned long off = tce - mem.base;
-		u64 old[KVMPPC_TCE_TABLES] __uninitialized, new, word, hpa;
-		u64 *page;
-
-		if ((tce & mem.mask) != TCE_PCI_READ || off >= mem.limit)
+	while (i == end && i < n) {
+		at = i;
+		if (!kvmppc_tce_lock_lines(run, at, nr, words))
 			break;
-		if (several && iommu_user_full(&run->batch, nr))
-			break;
-
-		page = mem.page + (off >> PAGE_SHIFT);
-		hpa = READ_ONCE(*page);
-		if (tce & ~hpa & MM_IOMMU_HPA_DIRTY)
-			WRITE_ONCE(*page, hpa | MM_IOMMU_HPA_DIRTY);
-
-		if (!iommu_user_trylock(user + i, &old[0]))
-			break;
-		if (several && !kvmppc_tce_lock_others(run, i, nr, old))
-			break;
-		if (old[0]) {
-			if (unlikely(old[0] - first >= size)) {
-				kvmppc_tce_unlock_all(run, i, nr, old);
-				break;
-			}
-			replaced++;
-		}
-		word = (hpa & PAGE_MASK) | (tce & ~PAGE_MASK);
-		new = ((tce & ~(u64)IOMMU_USER_PERM) + mem.to_user) |
-		      IOMMU_USER_SET;
-		iommu_user_store(hw + i, word);
-		if (out) {
-			out->user[i] = new;
-			continue;
-		}
-		/* While all tables' entries are locked */
-		WRITE_ONCE(shadow[i], tce);
-		if (several)
-			kvmppc_tce_set_others(run, i, nr, word, new, old);
-		iommu_user_unlock(user + i, new);
+		end = min(n, at + iommu_user_line_left(run->pos[0].user + at));
+		i = kvmppc_tce_map_line(run, &mem, list, at, end, nr, out, words,
+					&replaced);
+		if (!out || i == at)
+			kvmppc_tce_unlock_lines(run, at, nr);
 	}
 
 	if (out)
@@ -1352,6 +1376,50 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
 }
 
 /*
+ * Make entries @i to @end of a span lead nowhere and read back as @tce; their lines are
+ * locked.  @listed: what a hypervisor does.  *@removed counts those that led to the
+ * region of @ref.  Returns where it ended.
+ */
+static __always_inline unsigned long
+kvmppc_tce_clear_line(struct kvmppc_tce_run *run, const struct iommu_user_ref *ref,
+		      u64 tce, unsigned long i, unsigned long end,
+		      const unsigned int nr, bool listed, u64 **words,
+		      unsigned long *removed)
+{
+	__be64 *hw = run->pos[0].hw;
+	const u64 first = ref->ua | IOMMU_USER_SET, size = ref->size;
+	const unsigned long at = i;
+	u64 *user = words[0] - i;
+	u64 *shadow = run->shadow;
+	u64 lock = iommu_user_kept_lock(words[0]);
+
+	for (; i < end; ++i) {
+		const u64 old = READ_ONCE(user[i]);
+
+		if (nr > 1 && iommu_user_full(&run->batch, nr))
+			break;
+		/* What was mapped has a shadow; here it was looked for before */
+		if (old - first < size && shadow && (listed || hw)) {
+			++*removed;
+			if (!listed) {
+				iommu_user_store(hw + i, 0);
+				WRITE_ONCE(user[i], lock);
+			}
+		} else if (unlikely(old & ~(u64)IOMMU_USER_LOCK)) {
+			break;
+		}
+		if (!listed) {
+			if (shadow)
+				WRITE_ONCE(shadow[i], tce);
+			if (nr > 1)
+				kvmppc_tce_set_others(run, i, i - at, nr, 0, lock, words);
+		}
+		lock = 0;
+	}
+	return i;
+}
+
+/*
  * Make up to @n entries lead nowhere and read back as @tce, for as long as they
  * lead to the region met last in the first table.  An entry where this ends is
  * not changed.  @out as for kvmppc_tce_map_span().
@@ -1360,55 +1428,30 @@ static __always_inline long
 kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 		      const bool several, struct iommu_user_list *out)
 {
-	struct iommu_user_ref *ref = run->batch.cur;
-	u64 *user = run->pos[0].user;
-	__be64 *hw = run->pos[0].hw;
-	u64 *shadow = run->shadow;
-	const u64 first = ref->ua | IOMMU_USER_SET, size = ref->size;
 	const unsigned int nr = several ? run->nr : 1;
+	u64 *words[KVMPPC_TCE_TABLES] __uninitialized;
+	/* What goes in the other tables may be of another one */
+	struct iommu_user_ref *ref = run->batch.cur;
 	/* A hypervisor is not asked for entries that lead nowhere before the first */
-	const bool listing = out && READ_ONCE(user[0]);
-	unsigned long i, removed = 0;
-
-	for (i = 0; shadow && i < n; ++i) {
-		u64 old[KVMPPC_TCE_TABLES] __uninitialized;
-
-		if (several && iommu_user_full(&run->batch, nr))
-			break;
-		/* As in kvmppc_tce_clear() */
-		if (!several && !listing && !READ_ONCE(user[i])) {
-			smp_acquire__after_ctrl_dep();
-			if (READ_ONCE(shadow[i]) == tce)
-				continue;
-		}
-
-		if (!iommu_user_trylock(user + i, &old[0]))
-			break;
-		if (several && !kvmppc_tce_lock_others(run, i, nr, old))
-			break;
-		if (old[0]) {
-			if (unlikely(old[0] - first >= size || (out && !listing))) {
-				kvmppc_tce_unlock_all(run, i, nr, old);
-				break;
-			}
-			removed++;
-			if (!listing)
-				iommu_user_store(hw + i, 0);
-		}
-		if (listing)
-			continue;
-		WRITE_ONCE(shadow[i], tce);
-		if (several)
-			kvmppc_tce_set_others(run, i, nr, 0, 0, old);
-		iommu_user_unlock(user + i, 0);
-	}
+	const bool listed = out && run->shadow && READ_ONCE(run->pos[0].user[0]);
+	unsigned long i = 0, at, end = 0, removed = 0;
 
 	/* Without a shadow, all TCEs are 0 */
-	for (; !shadow && !tce && i < n; ++i)
-		if (READ_ONCE(user[i]))
-			break;
+	if (!run->shadow && tce)
+		return H_SUCCESS;
 
-	if (listing && shadow)
+	while (i == end && i < n) {
+		at = i;
+		if (!kvmppc_tce_lock_lines(run, at, nr, words))
+			break;
+		end = min(n, at + iommu_user_line_left(run->pos[0].user + at));
+		i = kvmppc_tce_clear_line(run, ref, tce, at, end, nr, listed, words,
+					  &removed);
+		if (!listed || i == at)
+			kvmppc_tce_unlock_lines(run, at, nr);
+	}
+
+	if (listed)
 		return kvmppc_tce_put_span(run, NULL, out, i, tce);
 
 	run->stat->tce_cleared += i;
@@ -1679,6 +1722,8 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 	if (!mem || !iommu_user_open_region(mem, KVMPPC_TCE_MODE))
 		return kvmppc_tce_hard(&run->stat->tce_hard_list);
 
+	/* What is behind the page list must not become the address of a load */
+	ua = mem->ua + array_index_nospec(ua - mem->ua, mem->entries << PAGE_SHIFT);
 	hpa = READ_ONCE(*mm_iommu_page(mem, ua)) & PAGE_MASK;
 	if (unlikely(kvmppc_tce_poisoned(hpa)))
 		return kvmppc_tce_hard(&run->stat->tce_hard_list);
@@ -1759,7 +1804,7 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 	struct iommu_table *tbl;
 	unsigned long idx, ua;
 	__be64 *hw = NULL;
-	int error;
+	int error = 0;
 
 	stt = kvmppc_tce_find(kvm, liobn);
 	if (unlikely(!stt))
@@ -1798,7 +1843,8 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 			atomic64_dec(&mem->mapped);
 		return H_TOO_HARD;
 	}
-	error = iommu_user_write(tbl, hw, stt->offset + idx, word, KVMPPC_TCE_MODE);
+	if (word || old)
+		error = iommu_user_write(tbl, hw, stt->offset + idx, word, KVMPPC_TCE_MODE);
 	if (likely(!error))
 		WRITE_ONCE(*shadow, tce);
 	iommu_user_unlock(user, error ? old : new);

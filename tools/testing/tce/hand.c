@@ -29,6 +29,7 @@
 /* A table without levels and a LIOBN of its shape; another, and one with levels */
 #define FLAT		0
 #define LEVELS		1
+#define DEEP		3
 #define FOREIGN		4
 #define WHOLE		5
 #define LARGE		7
@@ -40,7 +41,7 @@
 
 /* The groups of the tables */
 static const unsigned int group_of[TABLES] = {
-	[FLAT] = 0, [LEVELS] = 1, [FOREIGN] = 3, [LARGE] = 5, [WHOLE] = 3,
+	[FLAT] = 0, [LEVELS] = 1, [DEEP] = 2, [FOREIGN] = 3, [LARGE] = 5, [WHOLE] = 3,
 };
 
 /* As VFIO has it around what changes a table */
@@ -120,6 +121,11 @@ static u64 *user_word(unsigned int t, unsigned long idx)
 	unsigned long n;
 
 	return (u64 *)world_words(t, true, idx, &n);
+}
+
+static u64 *lock_word(unsigned int t, unsigned long idx)
+{
+	return iommu_user_line(user_word(t, idx));
 }
 
 /* Does an entry lead to a page? */
@@ -261,7 +267,7 @@ static void renew_under(struct hand *hand, struct call *call, struct hand *secon
 	struct unregister unregister = { OLD };
 	struct hand other = {}, third = {}, fourth = {};
 
-	hand_start(hand, do_call, call, SPOT_LOCK, user_word(FLAT, 3));
+	hand_start(hand, do_call, call, SPOT_LOCK, lock_word(FLAT, 3));
 	WRONG_IF(hand->is != HAND_THERE);
 	hand_start(&other, do_unregister, &unregister, SPOTS, NULL);
 	hand_start(&third, do_renew, NULL, SPOTS, NULL);
@@ -337,7 +343,7 @@ static void list_region_gone(void)
 	begin(SAME, FLAT);
 	add_region(OLD);
 	call = list_call(TIER_VIRT, SAME, 3, 0, PAGE, 8);
-	hand_start(&hand, do_call, &call, SPOT_LOCK, user_word(FLAT, 3));
+	hand_start(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
 	WRONG_IF(hand.is != HAND_THERE);
 	hand_start(&other, do_unregister, &unregister, SPOTS, NULL);
 	hand_end(&hand);
@@ -446,7 +452,7 @@ static void published_under(struct call call)
 
 	begin(SAME, FLAT);
 	map(FLAT, 3, PAGE);
-	hand_start(&hand, do_call, &call, SPOT_LOCK, user_word(FLAT, 3));
+	hand_start(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
 	WRONG_IF(hand.is != HAND_THERE);
 	hand_start(&other, do_register, &region, SPOTS, NULL);
 	put.vcpu = 1;
@@ -510,7 +516,7 @@ static void bound_during(struct call call)
 	open_table(LARGE);
 	if (call.req == H_PUT_TCE_INDIRECT)
 		list_call(call.tier, SAME, 3, PAGE, PAGE, call.arg[3]);
-	hand_start(&hand, do_call, &call, SPOT_LOCK, user_word(FLAT, 3));
+	hand_start(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
 	WRONG_IF(hand.is != HAND_THERE);
 	is = hand_start(&other, do_bind, NULL, SPOTS, NULL);
 	hand_end(&hand);
@@ -553,7 +559,7 @@ static void end_under(void (*step)(void *arg), enum tier tier)
 
 	begin(SAME, FLAT);
 	call = list_call(tier, SAME, 3, PAGE, PAGE, 4);
-	hand_start(&hand, do_call, &call, SPOT_LOCK, user_word(FLAT, 3));
+	hand_start(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
 	WRONG_IF(hand.is != HAND_THERE);
 	is = hand_start(&other, step, NULL, SPOTS, NULL);
 	hand_end(&hand);
@@ -627,7 +633,7 @@ static void list_changed(void)
 	end();
 }
 
-/* Locked parts of further tables, in guest context */
+/* Further lines that are locked, in guest context */
 
 static void check_kept(unsigned int t, const u64 *word, unsigned long first, unsigned long n)
 {
@@ -637,15 +643,15 @@ static void check_kept(unsigned int t, const u64 *word, unsigned long first, uns
 		WRONG_IF((world_user(t, i) & ~IOMMU_USER_LOCK) != word[i]);
 }
 
-/* @call meets a locked word; entries from guest entry @from on have to stay */
-static void meet_locked(struct call call, unsigned int l, const unsigned int *table,
-			unsigned int locked, unsigned long idx, unsigned long from)
+/* @call meets the locked line of an entry; entries from there on have to stay */
+static void meet_locked(struct call call, const unsigned int *table, unsigned int locked,
+			unsigned long entry)
 {
-	unsigned int shift = layout_liobn[l].shift - 12, t;
-	u64 *word = user_word(locked, idx), was = *word;
-	u64 before[2][128], tce = world_shadow(l, 0)[from];
+	u64 *word = lock_word(locked, entry), was = *word;
+	u64 before[2][128], tce = world_shadow(SAME, 0)[entry];
 	struct hand hand = {};
 	unsigned long i;
+	unsigned int t;
 
 	for (t = 0; t < 2; ++t)
 		for (i = 0; i < 128; ++i)
@@ -656,48 +662,62 @@ static void meet_locked(struct call call, unsigned int l, const unsigned int *ta
 	hand_end(&hand);
 	WRONG_IF(call.ret != H_TOO_HARD);
 	for (t = 0; t < 2; ++t)
-		check_kept(table[t], before[t], from << shift, 128);
+		check_kept(table[t], before[t], entry, 128);
 	/* What comes before is the same in both */
-	for (i = 0; i < from << shift; ++i)
+	for (i = 0; i < entry; ++i)
 		WRONG_IF(world_user(table[0], i) != world_user(table[1], i));
-	WRONG_IF(world_shadow(l, 0)[from] != tce);
+	WRONG_IF(world_shadow(SAME, 0)[entry] != tce);
 	WRITE_ONCE(*word, was);
 	spots = false;
 }
 
-static void locked_further(unsigned int l, unsigned long part)
-{
-	const unsigned int table[2] = { FLAT, LARGE };
-	const unsigned int further = world.table[FLAT] > world.table[LARGE] ? FLAT : LARGE;
-	const unsigned int shift = layout_liobn[l].shift - 12;
-	const unsigned long idx = (3UL << shift) + part;
-	enum tier tier;
-
-	for (tier = TIER_EARLY; tier < TIERS; ++tier) {
-		WRONG_IF(now(list_call(TIER_VIRT, l, 0, PAGE, PAGE, 8)) != H_SUCCESS);
-		meet_locked(put_call(tier, l, 3, page_tce(PAGE + 1)), l, table, further, idx, 3);
-		meet_locked(put_call(tier, l, 3, 0), l, table, further, idx, 3);
-		meet_locked(list_call(tier, l, 1, PAGE, PAGE, 6), l, table, further, idx, 3);
-		WRONG_IF(now(list_call(TIER_VIRT, l, 0, PAGE, PAGE, 8)) != H_SUCCESS);
-		meet_locked(stuff_call(tier, l, 1, 6), l, table, further, idx, 3);
-	}
-}
-
 static void locked_in_further_table(void)
 {
+	const unsigned int table[2] = { FLAT, LARGE };
+	unsigned int further;
+	enum tier tier;
+
 	begin(SAME, FLAT);
 	open_table(LARGE);
 	bind(SAME, LARGE);
-	locked_further(SAME, 0);
+	further = world.table[FLAT] > world.table[LARGE] ? FLAT : LARGE;
+	for (tier = TIER_EARLY; tier < TIERS; ++tier) {
+		WRONG_IF(now(list_call(TIER_VIRT, SAME, 13, PAGE, PAGE, 8)) != H_SUCCESS);
+		meet_locked(put_call(tier, SAME, 16, page_tce(PAGE + 1)), table, further, 16);
+		meet_locked(put_call(tier, SAME, 16, 0), table, further, 16);
+		meet_locked(list_call(tier, SAME, 14, PAGE, PAGE, 6), table, further, 16);
+		WRONG_IF(now(list_call(TIER_VIRT, SAME, 13, PAGE, PAGE, 8)) != H_SUCCESS);
+		meet_locked(stuff_call(tier, SAME, 14, 6), table, further, 16);
+	}
 	end();
 }
 
 static void locked_further_part(void)
 {
-	begin(PARTS, FLAT);
-	open_table(LARGE);
-	bind(PARTS, LARGE);
-	locked_further(PARTS, PAGE_SHIFT < 16 ? 0 : 5);
+	struct hand hand = {};
+	u64 before[256], *word;
+	struct call call;
+	unsigned long i;
+	enum tier tier;
+
+	begin(MANY, DEEP);
+	add_region(HUGE);
+	WRONG_IF(now(put_call(TIER_VIRT, MANY, 1, HUGE_GPA | 3)) != H_SUCCESS);
+	for (i = 0; i < 256; ++i)
+		before[i] = world_user(DEEP, 256 + i);
+	word = lock_word(DEEP, 256 + 100);
+	for (tier = TIER_EARLY; tier < TIERS; ++tier) {
+		WRITE_ONCE(*word, *word | IOMMU_USER_LOCK);
+		call = put_call(tier, MANY, 1, 0);
+		hand_start(&hand, do_call, &call, SPOTS, NULL);
+		WRONG_IF(hand.is == HAND_WAITS);
+		hand_end(&hand);
+		WRONG_IF(call.ret != H_TOO_HARD);
+		WRITE_ONCE(*word, *word & ~IOMMU_USER_LOCK);
+		for (i = 0; i < 256; ++i)
+			WRONG_IF(world_user(DEEP, 256 + i) != before[i]);
+		spots = false;
+	}
 	end();
 }
 
@@ -713,9 +733,9 @@ static void large_entry_of_two(void)
 	add_region(HUGE);
 	clear.vcpu = 1;
 	WRONG_IF(now(put) != H_SUCCESS);
-	hand_start(&hand, do_call, &put, SPOT_LOCK, user_word(LARGE, 2048));
+	hand_start(&hand, do_call, &put, SPOT_LOCK, lock_word(LARGE, 2048));
 	WRONG_IF(hand.is != HAND_THERE);
-	hand_start(&other, do_call, &clear, SPOT_LOCK, user_word(LARGE, 3072));
+	hand_start(&other, do_call, &clear, SPOT_LOCK, lock_word(LARGE, 3072));
 	hand_end(&hand);
 	hand_end(&other);
 	WRONG_IF(put.ret != H_SUCCESS || clear.ret != H_SUCCESS);
@@ -745,7 +765,7 @@ static void pieces_begin_during_a_call(void)
 	put.vcpu = 1;
 	WRONG_IF(now(put_call(TIER_VIRT, MANY, 0, HUGE_GPA | 3)) != H_SUCCESS);
 	WRONG_IF(now(put_call(TIER_EARLY, MANY, 1, HUGE_GPA | 3)) != H_SUCCESS);
-	hand_start(&hand, do_call, &put, SPOT_LOCK, user_word(WHOLE, 0));
+	hand_start(&hand, do_call, &put, SPOT_LOCK, lock_word(WHOLE, 0));
 	WRONG_IF(hand.is != HAND_THERE);
 	WRONG_IF(hand_start(&other, do_bind_parts, NULL, SPOTS, NULL) == HAND_DONE);
 	WRONG_IF(now(put_call(TIER_EARLY, MANY, 1, 0)) != H_TOO_HARD || !world_user(WHOLE, 1));
@@ -1202,6 +1222,21 @@ static void parts_of_many_regions(void)
 	end();
 }
 
+/* The same for an unmap: an invalidation when the batch is full, not one per region */
+static void unmap_of_many_regions(void)
+{
+	unsigned long i, kills;
+
+	begin(SAME, FLAT);
+	add_tiny_regions();
+	for (i = 0; i < TINY_NR; ++i)
+		map(FLAT, i, i);
+	kills = device_kills;
+	unmap_all(FLAT);
+	WRONG_IF(device_kills - kills > DIV_ROUND_UP(TINY_NR, IOMMU_USER_REFS - 1));
+	end();
+}
+
 /* How often a hypervisor is asked */
 static void work_of_lists(void)
 {
@@ -1285,6 +1320,7 @@ static const struct test {
 	TEST(regions_in_turn, CHECK_WORK),
 	TEST(work_of_too_many_parts, CHECK_WORK),
 	TEST(parts_of_many_regions, CHECK_WORK),
+	TEST(unmap_of_many_regions, CHECK_WORK),
 	TEST(work_of_lists, CHECK_WORK),
 	TEST(batch_counts, CHECK_BATCH),
 };

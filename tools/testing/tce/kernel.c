@@ -57,35 +57,10 @@ static __thread unsigned int work, work_limit, locks, foreign, kills, relaxed;
 unsigned long shim_asked;
 
 /* The words that were locked since work_begin(), which is number @at_work */
-#define WORDS	2048
-static __thread unsigned long at_work;
-static __thread struct {
-	const void *word;
-	unsigned long at_work;
-} locked_word[WORDS];
-
-/* Note that a word is locked; false if it was before */
-static bool first_lock(const void *word)
-{
-	unsigned int i = (unsigned long)word / sizeof(u64) % WORDS, n;
-
-	for (n = 0; n < WORDS; ++n, i = (i + 1) % WORDS) {
-		if (locked_word[i].at_work != at_work) {
-			locked_word[i].word = word;
-			locked_word[i].at_work = at_work;
-			return true;
-		}
-		if (locked_word[i].word == word)
-			return false;
-	}
-	WRONG_IF(true);
-}
-
 static void work_begin(unsigned int limit)
 {
 	work = 0;
 	work_limit = limit;
-	at_work++;
 	locks = 0;
 	foreign = 0;
 	relaxed = 0;
@@ -146,18 +121,20 @@ void shim_lock(const void *word)
 	spot(SPOT_LOCK, word);
 }
 
-/* An entry that is left alone and locked again, to look at it anew, once, is one */
-void shim_locked(const void *word, bool locked)
+void shim_locked(bool locked)
 {
-	unsigned int most = __atomic_load_n(&most_work, __ATOMIC_RELAXED);
-
 	if (!locked)
 		return;
 	relaxed = 0;
-	if (!preempt_off)
-		return;
-	locks++;
-	work += first_lock(word);
+	locks += !!preempt_off;
+}
+
+/* An entry is changed */
+void shim_entry(void)
+{
+	unsigned int most = __atomic_load_n(&most_work, __ATOMIC_RELAXED);
+
+	work += !!preempt_off;
 	if (work > most)
 		__atomic_store_n(&most_work, work, __ATOMIC_RELAXED);
 	WRONG_IF_CHECKED(CHECK_WORK, work > work_limit || locks > 2 * work_limit);

@@ -26,7 +26,7 @@
  *  - Freed memory says so: it is overwritten, on top of what sanitizers do.  For
  *    AddressSanitizer a page of user memory that nobody has pinned is freed, too.
  *
- * With TCE_NO_LOCK the lock of an entry is always free: a build that must fail.
+ * With TCE_NO_LOCK the lock of a line is always free: a build that must fail.
  */
 #ifndef TCE_KERNEL_H
 #define TCE_KERNEL_H
@@ -100,7 +100,9 @@ typedef uint64_t gfn_t;
 typedef unsigned int vm_fault_t;
 
 #ifndef cpu_to_be64
-#define cpu_to_be64(x)		__builtin_bswap64(x)
+/* Whoever changes an entry swaps its word */
+void shim_entry(void);
+#define cpu_to_be64(x)		(shim_entry(), __builtin_bswap64(x))
 #define be64_to_cpu(x)		__builtin_bswap64(x)
 #endif
 
@@ -165,13 +167,13 @@ extern unsigned int checks;
 /* Whose regions this thread looks up early, NULL for none */
 extern __thread struct mm_struct *shim_mm;
 void shim_relax(void);
-/* An entry is about to be locked; it was, or not */
+/* A line is about to be locked; it was, or not */
 void shim_lock(const void *word);
-void shim_locked(const void *word, bool locked);
+void shim_locked(bool locked);
 
 typedef struct { s64 counter; } atomic64_t;
 
-/* Only the lock of an entry is taken so */
+/* Only the lock of a line is taken so */
 static inline s64 atomic64_fetch_or_relaxed(s64 bits, atomic64_t *v)
 {
 	s64 old;
@@ -181,7 +183,7 @@ static inline s64 atomic64_fetch_or_relaxed(s64 bits, atomic64_t *v)
 	old = __atomic_load_n(&v->counter, __ATOMIC_ACQUIRE) & ~bits;
 #else
 	old = __atomic_fetch_or(&v->counter, bits, __ATOMIC_ACQUIRE);
-	shim_locked(v, !(old & bits));
+	shim_locked(!(old & bits));
 #endif
 	return old;
 }

@@ -202,7 +202,7 @@ static void check_own_in(struct cpu *cpu, unsigned int t, const u64 *tce)
 	if (!begun || undone(t) != begun)
 		return;
 	for (i = 0; i < OWN; ++i)
-		user[i] = world_user(t, first + i);
+		user[i] = world_user(t, first + i) & ~IOMMU_USER_LOCK;
 	if (undone(t) != begun)
 		return;
 	for (i = 0; i < OWN; ++i) {

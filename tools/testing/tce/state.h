@@ -10,7 +10,7 @@
 #define USER_DIRTY	4UL
 #define OURS		1
 #define OTHERS		2
-#define ENTRIES_ALL	18432
+#define ENTRIES_ALL	22016
 #define TCES_ALL	9216
 #define SHADOW_PAGE	(PAGE_SIZE / 8)
 

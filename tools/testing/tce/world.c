@@ -15,7 +15,7 @@ const struct layout_table layout_table[TABLES] = {
 	{ .shift = 12, .size = 128 },
 	{ .shift = 12, .size = 256, .levels = 1, .level_size = 16 },
 	{ .shift = 16, .size = 64, .offset = 0x10 },
-	{ .shift = 16, .size = 512, .levels = 2, .level_size = 8 },
+	{ .shift = 16, .size = 4096, .levels = 2, .level_size = 16 },
 	{ .shift = 12, .size = 8200, .foreign = true, .lists = true },
 	{ .shift = 24, .size = 4 },
 	{ .shift = 12, .size = 128, .levels = 1, .level_size = 16, .pinned = true },
@@ -103,6 +103,12 @@ u64 world_user(unsigned int t, unsigned long idx)
 	return word ? READ_ONCE(*word) : 0;
 }
 
+/* As pages are, at the begin of a line */
+static void *new_view(unsigned long entries)
+{
+	return shim_alloc(entries * 8, IOMMU_USER_LINE * 8, true);
+}
+
 static bool populate_view(unsigned int t, __be64 *view, unsigned long idx)
 {
 	const struct layout_table *lt = &layout_table[t];
@@ -117,7 +123,7 @@ static bool populate_view(unsigned int t, __be64 *view, unsigned long idx)
 		word = READ_ONCE(view[idx / div]);
 		if (!word) {
 			/* Levels are allocated with GFP_ATOMIC, but never under a lock */
-			void *p = kzalloc(lt->level_size * 8, GFP_KERNEL);
+			void *p = new_view(lt->level_size);
 
 			if (!p)
 				return false;
@@ -243,12 +249,12 @@ void world_add_table(unsigned int t)
 	*tbl = (struct iommu_table){
 		.it_indirect_levels = lt->levels, .it_level_size = lt->level_size,
 		.it_ops = &world.ops[t], .refs = 1, .nr = t,
-		.it_userspace = kzalloc(lt->size * 8, GFP_KERNEL),
+		.it_userspace = new_view(lt->size),
 	};
 	if (lt->foreign)
-		tbl->foreign = kzalloc(lt->size * 8, GFP_KERNEL);
+		tbl->foreign = new_view(lt->size);
 	else
-		tbl->it_base = (unsigned long)kzalloc(lt->size * 8, GFP_KERNEL);
+		tbl->it_base = (unsigned long)new_view(lt->size);
 	world.table[t] = tbl;
 	for (i = 0; i < GROUPS; ++i)
 		for (j = 0; j < IOMMU_TABLE_GROUP_MAX_TABLES; ++j)

@@ -12,15 +12,28 @@
  *	| user address of the IOMMU page    | 0          | SET | LOCK |
  *	+-----------------------------------+------------+-----+------+
  *
- * in the CPU's byte order; 0 is an entry that leads nowhere.  While LOCK is set
- * the rest of the word is that of before.  Between the two views and the @mapped
- * count of the region behind the page (asm/mm_iommu.h) these rules hold:
+ * in the CPU's byte order; 0 is an entry that leads nowhere.
  *
- *  - An entry is one thing.  Whoever changes it holds LOCK; the hardware word, the
- *    user word and the count belong together whenever LOCK is clear.  So the
- *    counts are right if two CPUs change one entry, whatever they do.  LOCK is held
- *    with preemption off and without sleeping.  Whoever takes several locks takes
- *    them by the address of the table, and within a table by entry.
+ * The words of 16 entries share a cache line.  They have one lock, LOCK in the word of
+ * the first of them, as CPUs that change words of one line wait for each other anyway:
+ *
+ *	+---------+--------+--------+-----+---------+---------+-----
+ *	| word 0  | word 1 | word 2 | ... | word 15 | word 16 | ...
+ *	+-------*-+--------+--------+-----+---------+-------*-+-----
+ *	 |      LOCK of entries 0 to 15             |       LOCK of entries 16 to 31
+ *
+ * Between the two views and the @mapped count of the region behind the page
+ * (asm/mm_iommu.h) these rules hold:
+ *
+ *  - An entry is one thing.  Whoever changes it holds the lock of its line; the
+ *    hardware word, the user word and the count belong together whenever that is
+ *    free.  So the counts are right if two CPUs change one entry, whatever they do.
+ *    The lock is held with preemption off and without sleeping.  Whoever takes several
+ *    takes them by the address of the table, and within a table by entry.
+ *
+ *  - A user word is read and written by whoever holds its lock.  Only the word with the
+ *    lock is published, by the release that unlocks.  So a look without the lock is a
+ *    guess: who sees 0 there does not know that the hardware word is 0.
  *
  *  - An entry with SET owns one count of its region.  The count is taken
  *    before the hardware word is written.
@@ -67,7 +80,7 @@
 struct iommu_group;
 
 enum iommu_user_mode {
-	IOMMU_USER_VIRT,	/* may sleep where no entry is locked */
+	IOMMU_USER_VIRT,	/* may sleep where no line is locked */
 	IOMMU_USER_EARLY,	/* interrupts off, kernel mappings on */
 	IOMMU_USER_REAL,	/* MMU off */
 };
@@ -75,7 +88,7 @@ enum iommu_user_mode {
 /* Hardware entries worked between two points where the CPU may be given up */
 #define IOMMU_USER_PIECE	512UL
 
-#define IOMMU_USER_LOCK		BIT(0)
+#define IOMMU_USER_LOCK		BIT(0)	/* of the first entry of a line */
 #define IOMMU_USER_SET		BIT(1)
 #define IOMMU_USER_DIRTY	BIT(2)	/* of pinned tables, see kernel/iommu_user.c */
 #define IOMMU_USER_UA		(~(SZ_4K - 1UL))
@@ -88,7 +101,7 @@ enum iommu_user_mode {
  */
 #define IOMMU_USER_FOREIGN	16UL
 
-/* A busy hypervisor is asked again for so long while entries are locked */
+/* A busy hypervisor is asked again for so long while lines are locked */
 #define IOMMU_USER_BUSY_US	50U
 
 /*
@@ -97,8 +110,11 @@ enum iommu_user_mode {
  */
 #define IOMMU_USER_SETTLE_US	5000U
 
-/* How often a tier that may give up looks at a locked entry */
-#define IOMMU_USER_SPINS	64
+/* Entries that share a lock: those whose words share a cache line */
+#define IOMMU_USER_LINE		16UL
+
+/* How often a tier that may give up looks at a lock; others work on a line meanwhile */
+#define IOMMU_USER_SPINS	256
 
 /**
  * struct iommu_user_ref - counts that a batch holds on one region
@@ -161,8 +177,8 @@ struct iommu_user_pos {
  * @tce: the words, where the hypervisor can read them
  * @user: user words of what the entries are to lead to, or lead to in the end
  *
- * A CPU has one, which serves while preemption is off.  What has entries locked,
- * collects them here and has them changed by iommu_user_put_list().
+ * A CPU has one, which serves while preemption is off.  What has the lines of entries
+ * locked collects them here and has them changed by iommu_user_put_list().
  */
 struct iommu_user_list {
 	__be64 tce[IOMMU_USER_PIECE];
@@ -584,28 +600,103 @@ static __always_inline void iommu_user_next(struct iommu_user_pos *pos)
  * Entries
  */
 
-/**
- * iommu_user_trylock() - look once whether an entry can be locked, and do so
- * @user: its user word
- * @old: where to store what the entry leads to
- *
- * What the last writer stored comes before what this one stores, as the stores
- * depend on the answer: for that no barrier is needed.  Whoever reads what the last
- * writer stored, or looks up what the word leads to, has to add one.
- *
- * Context: preemption off.
- * Return: true, and the entry is to be unlocked by iommu_user_unlock(); false
- * when another CPU has locked it.
- */
-static __always_inline bool iommu_user_trylock(u64 *user, u64 *old)
+/* The word with the lock of an entry; a view, and each level of it, begins with one */
+static __always_inline u64 *iommu_user_line(u64 *user)
 {
-	/* Pairs with the release in iommu_user_unlock() */
-	*old = atomic64_fetch_or_relaxed(IOMMU_USER_LOCK, (atomic64_t *)user);
-	return !(*old & IOMMU_USER_LOCK);
+	return (u64 *)((unsigned long)user & ~(IOMMU_USER_LINE * sizeof(u64) - 1));
+}
+
+/* Entries from @user on that have the same lock */
+static __always_inline unsigned long iommu_user_line_left(const u64 *user)
+{
+	return IOMMU_USER_LINE - ((unsigned long)user / sizeof(u64)) % IOMMU_USER_LINE;
 }
 
 /**
- * iommu_user_lock() - become the one writer of an entry
+ * iommu_user_trylock() - look once whether a line can be locked, and do so
+ * @user: user word of an entry
+ * @words: where to store @user, for reading user words of the line from there on
+ *
+ * What the last writer stored comes before what this one stores, as the stores
+ * depend on the answer: for that no barrier is needed.  Nor is one for reading the
+ * user words, as their address depends on the answer.  Whoever reads what else the last
+ * writer stored, or looks up what a word leads to, has to add one.
+ *
+ * Context: preemption off.
+ * Return: true, and the line is to be unlocked by iommu_user_unlock_line(); false
+ * when another CPU has locked it.
+ */
+static __always_inline bool iommu_user_trylock(u64 *user, u64 **words)
+{
+	/* Pairs with the release in iommu_user_unlock_line() */
+	u64 first = atomic64_fetch_or_relaxed(IOMMU_USER_LOCK,
+					      (atomic64_t *)iommu_user_line(user));
+#ifdef CONFIG_PPC64
+	unsigned long zero;
+
+	/* No compiler knows that this is 0, nor does the CPU */
+	asm("xor %0,%1,%1" : "=r" (zero) : "r" (first));
+	*words = (u64 *)((unsigned long)user + zero);
+#else
+	smp_acquire__after_ctrl_dep();
+	*words = user;
+#endif
+	return !(first & IOMMU_USER_LOCK);
+}
+
+/**
+ * iommu_user_lock_line() - become the one who changes the entries of a line
+ * @user: user word of one of them
+ * @words: as for iommu_user_trylock()
+ * @wait: do not give up
+ *
+ * Context: preemption off.
+ * Return: true, and the line is to be unlocked by iommu_user_unlock_line(); false
+ * when another CPU kept it locked and @wait is false.
+ */
+static __always_inline bool iommu_user_lock_line(u64 *user, u64 **words, bool wait)
+{
+	unsigned int tries = IOMMU_USER_SPINS;
+
+	while (unlikely(!iommu_user_trylock(user, words))) {
+		do {
+			if (!wait && !--tries)
+				return false;
+			cpu_relax();
+		} while (READ_ONCE(*iommu_user_line(user)) & IOMMU_USER_LOCK);
+	}
+	return true;
+}
+
+/* What an entry leads to; its line is locked, @word is in iommu_user_trylock()'s words */
+static __always_inline u64 iommu_user_read(const u64 *word)
+{
+	return READ_ONCE(*word) & ~(u64)IOMMU_USER_LOCK;
+}
+
+/* What has to stay in a user word while its line is locked */
+static __always_inline u64 iommu_user_kept_lock(const u64 *user)
+{
+	return (unsigned long)user % (IOMMU_USER_LINE * sizeof(u64)) ? 0 : IOMMU_USER_LOCK;
+}
+
+/* Say what an entry leads to; its line is locked, and stays so */
+static __always_inline void iommu_user_change(u64 *user, u64 word)
+{
+	WRITE_ONCE(*user, word | iommu_user_kept_lock(user));
+}
+
+/* Publish what was changed in the line of an entry */
+static __always_inline void iommu_user_unlock_line(u64 *user)
+{
+	u64 *line = iommu_user_line(user);
+
+	/* The hardware words, too; pairs with iommu_user_trylock() */
+	smp_store_release(line, iommu_user_read(line));
+}
+
+/**
+ * iommu_user_lock() - lock the line of an entry to change this entry alone
  * @user: its user word
  * @old: where to store what the entry leads to
  * @wait: do not give up
@@ -616,22 +707,24 @@ static __always_inline bool iommu_user_trylock(u64 *user, u64 *old)
  */
 static __always_inline bool iommu_user_lock(u64 *user, u64 *old, bool wait)
 {
-	unsigned int tries = IOMMU_USER_SPINS;
+	u64 *word;
 
-	while (unlikely(!iommu_user_trylock(user, old))) {
-		do {
-			if (!wait && !--tries)
-				return false;
-			cpu_relax();
-		} while (READ_ONCE(*user) & IOMMU_USER_LOCK);
-	}
+	if (!iommu_user_lock_line(user, &word, wait))
+		return false;
+
+	*old = iommu_user_read(word);
 	return true;
 }
 
 static __always_inline void iommu_user_unlock(u64 *user, u64 word)
 {
-	/* Publishes the hardware word; pairs with iommu_user_trylock() */
-	smp_store_release(user, word);
+	if (user == iommu_user_line(user)) {
+		/* As in iommu_user_unlock_line() */
+		smp_store_release(user, word);
+	} else {
+		WRITE_ONCE(*user, word);
+		iommu_user_unlock_line(user);
+	}
 }
 
 /* The region that a translation leads to, or led to, while that is counted */
@@ -644,7 +737,7 @@ iommu_user_region(struct mm_iommu_reader *reader, unsigned long ua)
 /**
  * iommu_user_drop() - drop the count of a translation that has gone
  * @reader: who removed it
- * @mem: a region that was counted when the entry was locked, or NULL
+ * @mem: a region that was counted when the line was locked, or NULL
  * @old: the user word that it had, with IOMMU_USER_SET
  *
  * The caller has invalidated the entry.  Until the count is dropped the region
@@ -660,7 +753,7 @@ iommu_user_drop(struct mm_iommu_reader *reader,
 	 * The invalidation is complete before the count goes: pairs with
 	 * mm_iommu_retire(), as in iommu_user_put().  And the look-up sees the
 	 * array in which whoever set @old found the region: pairs with the
-	 * release in iommu_user_unlock().
+	 * release in iommu_user_unlock_line().
 	 */
 	mb();
 	if (!mem || ua - mem->ua >= mem->entries << PAGE_SHIFT)
@@ -699,14 +792,14 @@ iommu_user_gone_other(struct iommu_user_batch *batch, struct iommu_table *tbl,
 	/*
 	 * The look-up sees the array in which whoever set @old found the
 	 * region, or a later one.  It is in all of them, as the translation
-	 * counts it.  Pairs with the release in iommu_user_unlock().
+	 * counts it.  Pairs with the release in iommu_user_unlock_line().
 	 */
 	smp_acquire__after_ctrl_dep();
 	iommu_user_ref_add(batch, iommu_user_region(batch->reader, ua), 0, 1);
 }
 
 /**
- * iommu_user_gone() - a locked entry leads elsewhere now
+ * iommu_user_gone() - an entry whose line is locked leads elsewhere now
  * @batch: takes over the count of the translation that was there
  * @tbl: table
  * @entry: the entry, counted from bus address 0; its hardware word is changed
@@ -728,7 +821,7 @@ static __always_inline void iommu_user_gone(struct iommu_user_batch *batch,
 }
 
 /**
- * iommu_user_write() - change the hardware word of a locked entry
+ * iommu_user_write() - change the hardware word of an entry whose line is locked
  * @tbl: table
  * @hw: the word; NULL when a hypervisor keeps the hardware view
  * @entry: the entry, counted from bus address 0
@@ -752,7 +845,7 @@ static __always_inline int iommu_user_write(struct iommu_table *tbl, __be64 *hw,
 }
 
 /**
- * iommu_user_set() - change a locked entry
+ * iommu_user_set() - change an entry whose line is locked
  * @batch: takes over the count of the translation that was there
  * @pos: the entry
  * @tce: new hardware word, as for iommu_user_write()
