@@ -195,6 +195,8 @@ int iommu_user_put_list(struct iommu_user_batch *batch,
 	unsigned long i;
 	int ret;
 
+	/* User words are read here that are not those of iommu_user_trylock() */
+	smp_acquire__after_ctrl_dep();
 	if (!ref)
 		memset(list->user, 0, n * sizeof(list->user[0]));
 	ret = iommu_user_ask_list(pos, ref ? list->tce : NULL, n, IOMMU_USER_BUSY_US);
@@ -291,8 +293,8 @@ static int iommu_user_map_one(struct iommu_user_batch *batch,
 
 /*
  * Can an entry join a list?  It leads nowhere, or to the region that the batch met
- * last: that of the list, which has to be one (iommu_user_put_list()).  Its line is locked
- * for the list, unless it begins with the entry and this cannot join.
+ * last: that of the list, which has to be one (iommu_user_put_list()).  The @first entry
+ * of the list, and each that begins a line, has its line locked if it can join.
  */
 static bool iommu_user_join(const struct iommu_user_batch *batch, u64 *user, bool first)
 {
@@ -300,8 +302,11 @@ static bool iommu_user_join(const struct iommu_user_batch *batch, u64 *user, boo
 	u64 *word = user;
 	u64 old;
 
-	if (lock)
+	if (lock) {
 		iommu_user_lock_line(user, &word, true);
+		/* Others of the line are read later: pairs with iommu_user_unlock_line() */
+		smp_acquire__after_ctrl_dep();
+	}
 	old = iommu_user_read(word);
 	if (!(old & IOMMU_USER_SET) ||
 	    iommu_user_ref_has(batch->cur, old & IOMMU_USER_UA, 1))
@@ -432,8 +437,8 @@ static int iommu_user_unmap_one(struct iommu_user_batch *batch,
 }
 
 /*
- * Unmap the entries from @pos on that lead to the region met last, by one list; *@n
- * counts them.  Returns as iommu_user_unmap_one().
+ * Unmap the entries from @pos on that lead to the region met last, or nowhere, by one
+ * list; *@n counts them.  Returns as iommu_user_unmap_one().
  */
 static int iommu_user_unmap_list(struct iommu_user_batch *batch,
 				 const struct iommu_user_pos *pos,
@@ -443,10 +448,6 @@ static int iommu_user_unmap_list(struct iommu_user_batch *batch,
 	int ret;
 
 	*n = 0;
-	/* Most of a window leads nowhere: the hypervisor need not be asked */
-	if (!READ_ONCE(*pos->user))
-		return 0;
-
 	pages = min(pages, pos->left);
 	preempt_disable();
 	list = iommu_user_list(pos->tbl);
@@ -460,7 +461,8 @@ static int iommu_user_unmap_list(struct iommu_user_batch *batch,
 
 /*
  * Unmap the entries from @pos on that have one lock, for as long as the batch has room
- * for the regions that they leave.  Returns how many.
+ * for the regions that they leave; in a table that a hypervisor keeps, until one leads
+ * somewhere.  Returns how many.
  */
 static unsigned long iommu_user_unmap_line(struct iommu_user_batch *batch,
 					   struct iommu_user_pos *pos,
@@ -477,6 +479,8 @@ static unsigned long iommu_user_unmap_line(struct iommu_user_batch *batch,
 		old = iommu_user_read(word + i);
 		if (!old)
 			continue;
+		if (!pos->hw)
+			break;
 		iommu_user_store(pos->hw + i, 0);
 		iommu_user_gone(batch, pos->tbl, pos->entry + i, old, IOMMU_USER_VIRT);
 		iommu_user_change(pos->user + i, 0);
@@ -493,10 +497,10 @@ static int iommu_user_unmap_some(struct iommu_user_batch *batch,
 {
 	int ret;
 
-	if (pos->hw) {
-		*n = iommu_user_unmap_line(batch, pos, pages);
+	/* Most of a window leads nowhere: a hypervisor need not be asked */
+	*n = iommu_user_unmap_line(batch, pos, pages);
+	if (*n)
 		return 0;
-	}
 
 	ret = iommu_user_unmap_list(batch, pos, pages, n);
 	if (!*n) {

@@ -565,8 +565,8 @@ static void ut_region_dropped(struct kunit *test)
 
 static void ut_levels(struct kunit *test)
 {
-	unsigned long ua = ut_memory(test, 20);
-	struct mm_iommu_table_group_mem_t *mem = ut_register(test, ua, 20);
+	unsigned long ua = ut_memory(test, 30);
+	struct mm_iommu_table_group_mem_t *mem = ut_register(test, ua, 30);
 	struct ut_table *t = ut_create_levels(test, PAGE_SHIFT);
 	int i;
 
@@ -577,17 +577,17 @@ static void ut_levels(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, t->top[1][i]);
 
 	/* From the middle of one level over a whole one into a third */
-	KUNIT_EXPECT_EQ(test, ut_map(t, 20, 20, ua, DMA_BIDIRECTIONAL), 0);
-	ut_expect_mapped(test, t, 20, 20, ua, IOMMU_USER_PERM);
+	KUNIT_EXPECT_EQ(test, ut_map(t, 24, 30, ua, DMA_BIDIRECTIONAL), 0);
+	ut_expect_mapped(test, t, 24, 30, ua, IOMMU_USER_PERM);
 	KUNIT_EXPECT_EQ(test, t->kills, 1);
-	KUNIT_EXPECT_EQ(test, ut_count(mem), 20);
+	KUNIT_EXPECT_EQ(test, ut_count(mem), 30);
 
 	/* From a level that does not exist to another */
-	ut_unmap(t, 3, 50);
+	ut_unmap(t, 3, 70);
 	ut_expect_clear(test, t, 0, t->tbl.it_size);
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 0);
 	for (i = 0; i < UT_LEVEL; ++i)
-		KUNIT_EXPECT_EQ(test, !!t->top[1][i], i >= 2 && i <= 4);
+		KUNIT_EXPECT_EQ(test, !!t->top[1][i], i >= 1 && i <= 3);
 	ut_unregister(test, mem);
 }
 

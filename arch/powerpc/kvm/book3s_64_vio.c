@@ -89,7 +89,7 @@ static void kvmppc_tce_note_only(struct kvmppc_spapr_tce_table *stt)
 	struct kvmppc_spapr_tce_iommu_table *stit;
 	struct iommu_table *only = NULL;
 
-	/* What goes that way takes no lock but the entry's */
+	/* What goes that way takes no lock but the line's */
 	if (stt->way == KVMPPC_TCE_AT_ONCE && list_is_singular(&stt->iommu_tables)) {
 		stit = list_first_entry(&stt->iommu_tables,
 					struct kvmppc_spapr_tce_iommu_table,

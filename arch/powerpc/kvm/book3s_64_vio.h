@@ -116,7 +116,7 @@ struct kvmppc_spapr_tce_iommu_table {
 };
 
 /*
- * While an entry is changed in pieces, its parts are unlocked between two pieces.  So
+ * While an entry is changed in pieces, no line is locked between two pieces.  So
  * nobody may change entries at once in that time, and nobody may change them in pieces
  * while others change them at once.
  */
@@ -173,10 +173,10 @@ static inline unsigned long kvmppc_tce_pages(unsigned long entries)
 
 /**
  * struct kvmppc_tce_mem - guest memory around the page met last
- * @base: guest address of its first byte
+ * @base: guest address of its first byte, a multiple of the page's size
  * @limit: bytes; a page that begins below it, counted from @base, is within
  * @to_user: what turns a guest address into a user address
- * @mask: bits of a TCE that must be those of TCE_PCI_READ
+ * @mask: bits of a TCE, counted from @base, that must be those of TCE_PCI_READ
  * @page: word of the page list for @base
  * @ref: the region, in the batch
  *
@@ -376,7 +376,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 
 	run->at_once = foreign ? IOMMU_USER_FOREIGN : IOMMU_USER_PIECE;
 	way = READ_ONCE(stt->way);
-	/* A list that the hypervisor is too busy for keeps entries locked for some time */
+	/* A list that the hypervisor is too busy for keeps lines locked for some time */
 	if (!virt && n && (way != KVMPPC_TCE_AT_ONCE || (lists && n > 1) ||
 			   n * foreign > IOMMU_USER_FOREIGN))
 		return kvmppc_tce_hard(&run->stat->tce_hard_count);
@@ -595,7 +595,8 @@ kvmppc_tce_keep_mem(struct kvmppc_tce_run *run, unsigned long ua,
 
 	mem->limit = 0;
 	chunk = ua - (ua - ref->ua) % chunk_size;
-	first = max(slot->userspace_addr, chunk);
+	/* A slot may begin in the midst of a page, whose rest no TCE may name */
+	first = ALIGN(max(slot->userspace_addr, chunk), size);
 	end = min3(slot->userspace_addr + slot_size, ref->ua + ref->size,
 		   chunk + chunk_size);
 
@@ -755,24 +756,69 @@ next:
 	return H_SUCCESS;
 }
 
-/* Does no table have a level for run->idx, and does it read back as @tce? */
+/* Do up to @n entries at @pos, which have one lock, lead nowhere? */
+static __always_inline bool kvmppc_tce_line_is_clear(const struct iommu_user_pos *pos,
+						     unsigned long n)
+{
+	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
+	u64 *words, old = 0;
+	unsigned long i;
+
+	if (virt)
+		preempt_disable();
+	if (iommu_user_lock_line(pos->user, &words, virt)) {
+		for (i = 0; i < n; ++i)
+			old |= iommu_user_read(words + i);
+		iommu_user_unlock_line(pos->user);
+	} else {
+		old = IOMMU_USER_LOCK;
+	}
+	if (virt)
+		preempt_enable();
+	return !old;
+}
+
+/* Do the parts of run->idx in a table lead nowhere?  *@absent is set if one has no level */
+static __always_inline bool
+kvmppc_tce_table_is_clear(const struct kvmppc_tce_run *run, struct iommu_table *tbl,
+			  bool *absent)
+{
+	unsigned long entry = kvmppc_tce_entry(run->stt, tbl, run->idx);
+	unsigned long end = kvmppc_tce_entry(run->stt, tbl, run->idx + 1);
+	struct iommu_user_pos pos = { .tbl = tbl };
+	unsigned long n;
+
+	for (; entry < end; entry += n) {
+		if (!iommu_user_seek(&pos, entry)) {
+			*absent = true;
+			n = pos.left;
+			continue;
+		}
+		n = min3(end - entry, pos.left, iommu_user_line_left(pos.user));
+		if (!kvmppc_tce_line_is_clear(&pos, n))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Do all parts of run->idx lead nowhere, with @tce in the shadow already, some of them
+ * because they have no level?  To clear them no level has to be allocated.  Where tables
+ * have one level, nobody asks: the lines are locked for the change anyway.
+ */
 static __always_inline bool kvmppc_tce_is_absent(struct kvmppc_tce_run *run, u64 tce)
 {
+	bool levels = false, absent = false;
 	unsigned int t;
 
-	for (t = 0; t < run->nr; ++t) {
-		struct iommu_user_pos pos = { .tbl = run->pos[t].tbl };
-		unsigned long entry = kvmppc_tce_entry(run->stt, pos.tbl,
-						       run->idx);
-		unsigned long end = kvmppc_tce_entry(run->stt, pos.tbl,
-						     run->idx + 1);
+	for (t = 0; t < run->nr; ++t)
+		levels |= run->pos[t].tbl->it_indirect_levels;
 
-		for (; entry < end; entry += pos.left)
-			if (iommu_user_seek(&pos, entry))
-				return false;
-	}
+	for (t = 0; levels && t < run->nr; ++t)
+		if (!kvmppc_tce_table_is_clear(run, run->pos[t].tbl, &absent))
+			return false;
 
-	return kvmppc_tce_reads(run, tce);
+	return absent && kvmppc_tce_reads(run, tce);
 }
 
 /**
@@ -819,9 +865,9 @@ kvmppc_tce_next_part(const struct kvmppc_tce_run *run,
 	}
 }
 
-/* Does part @i of some that are locked have another lock than the one before it? */
-static __always_inline bool kvmppc_tce_has_lock(const struct kvmppc_tce_part *part,
-						unsigned long i)
+/* Part @i of some: has it another lock than the one before it? */
+static __always_inline bool
+kvmppc_tce_begins_line(const struct kvmppc_tce_part *part, unsigned long i)
 {
 	return !i || !part->ua || part->pos.user == iommu_user_line(part->pos.user);
 }
@@ -834,11 +880,14 @@ kvmppc_tce_unlock_parts(const struct kvmppc_tce_run *run,
 	unsigned long i;
 
 	for (i = 0; i < n; ++i, kvmppc_tce_next_part(run, &part))
-		if (kvmppc_tce_has_lock(&part, i))
+		if (kvmppc_tce_begins_line(&part, i))
 			iommu_user_unlock_line(part.pos.user);
 }
 
-/* False when another CPU has one of them and this mode does not wait for it */
+/*
+ * Lock the lines of @n parts.  False when another CPU has one of them, for whichever
+ * entry, and this mode does not wait for it.
+ */
 static __always_inline bool
 kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
 		      const struct kvmppc_tce_part *first, unsigned long n)
@@ -848,7 +897,7 @@ kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
 	u64 *word;
 
 	for (i = 0; i < n; ++i, kvmppc_tce_next_part(run, &part)) {
-		if (!kvmppc_tce_has_lock(&part, i))
+		if (!kvmppc_tce_begins_line(&part, i))
 			continue;
 		if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT) {
 			iommu_user_lock_line(part.pos.user, &word, true);
@@ -863,7 +912,7 @@ kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
 }
 
 /*
- * Do @n parts, which are locked, lead to more regions than the batch has room for?  Each
+ * Do @n parts, whose lines are locked, lead to more regions than the batch has room for?  Each
  * would take an invalidation of its own, which is not for guest context.
  */
 static __always_inline bool
@@ -889,7 +938,7 @@ kvmppc_tce_crowded(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 }
 
 /*
- * Change @n parts, which are locked; all of them are tried if it is to clear.  Returns
+ * Change @n parts, whose lines are locked; all of them are tried if it is to clear.  Returns
  * the last error.
  */
 static __always_inline int
@@ -1185,7 +1234,8 @@ static __always_inline void kvmppc_tce_unlock_lines(const struct kvmppc_tce_run 
 
 /*
  * Lock the line of the entry at run->pos + @i in @nr tables.  On failure return false
- * with no table locked; as kvmppc_tce_lock_parts().
+ * with no table locked.  The first table is tried only, in every mode: kvmppc_tce_step()
+ * is going to wait.  Virtual mode waits for the others.
  */
 static __always_inline bool
 kvmppc_tce_lock_lines(const struct kvmppc_tce_run *run, unsigned long i,
@@ -1211,12 +1261,12 @@ kvmppc_tce_lock_lines(const struct kvmppc_tce_run *run, unsigned long i,
 }
 
 /*
- * Change entry @i of a span in the other tables; @word is its place in the line of which
- * @words are, and @user has the lock if it is the first.  All tables begin at the same
- * entry, so they have it in the same place.
+ * Change entry @i of a span in the other tables; @at is its place behind @words.  LOCK is
+ * part of @user if the entry is the first one of its line, which it is in all tables or
+ * in none, as they begin at the same entry.
  */
 static __always_inline void kvmppc_tce_set_others(struct kvmppc_tce_run *run,
-						  unsigned long i, unsigned long word,
+						  unsigned long i, unsigned long at,
 						  unsigned int nr, u64 tce,
 						  u64 user, u64 **words)
 {
@@ -1224,14 +1274,14 @@ static __always_inline void kvmppc_tce_set_others(struct kvmppc_tce_run *run,
 
 	for (t = 1; t < nr; ++t) {
 		struct iommu_user_pos *pos = &run->pos[t];
-		u64 *at = words[t] + word;
-		const u64 old = iommu_user_read(at);
+		u64 *word = words[t] + at;
+		const u64 old = iommu_user_read(word);
 
 		/* The hardware view is in memory: nobody refuses */
 		iommu_user_store(pos->hw + i, tce);
 		iommu_user_gone(&run->batch, pos->tbl, pos->entry + i, old,
 				KVMPPC_TCE_MODE);
-		WRITE_ONCE(*at, user);
+		WRITE_ONCE(*word, user);
 	}
 }
 
@@ -1421,8 +1471,8 @@ kvmppc_tce_clear_line(struct kvmppc_tce_run *run, const struct iommu_user_ref *r
 
 /*
  * Make up to @n entries lead nowhere and read back as @tce, for as long as they
- * lead to the region met last in the first table.  An entry where this ends is
- * not changed.  @out as for kvmppc_tce_map_span().
+ * lead nowhere, or to the region met last, in the first table.  An entry where this ends
+ * is not changed.  @out as for kvmppc_tce_map_span().
  */
 static __always_inline long
 kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
@@ -1430,9 +1480,12 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 {
 	const unsigned int nr = several ? run->nr : 1;
 	u64 *words[KVMPPC_TCE_TABLES] __uninitialized;
-	/* What goes in the other tables may be of another one */
+	/* kvmppc_tce_set_others() may change which region was met last */
 	struct iommu_user_ref *ref = run->batch.cur;
-	/* A hypervisor is not asked for entries that lead nowhere before the first */
+	/*
+	 * A hypervisor is not asked for entries that lead nowhere before the first.  This
+	 * look without the lock is a guess: the step tries again.
+	 */
 	const bool listed = out && run->shadow && READ_ONCE(run->pos[0].user[0]);
 	unsigned long i = 0, at, end = 0, removed = 0;
 
@@ -1722,8 +1775,6 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 	if (!mem || !iommu_user_open_region(mem, KVMPPC_TCE_MODE))
 		return kvmppc_tce_hard(&run->stat->tce_hard_list);
 
-	/* What is behind the page list must not become the address of a load */
-	ua = mem->ua + array_index_nospec(ua - mem->ua, mem->entries << PAGE_SHIFT);
 	hpa = READ_ONCE(*mm_iommu_page(mem, ua)) & PAGE_MASK;
 	if (unlikely(kvmppc_tce_poisoned(hpa)))
 		return kvmppc_tce_hard(&run->stat->tce_hard_list);

@@ -24,6 +24,7 @@
 #define PAGE		48UL
 
 #define HUGE		4
+#define HUGE_TWO	19
 #define HUGE_GPA	0x10000000UL
 
 /* A table without levels and a LIOBN of its shape; another, and one with levels */
@@ -1222,6 +1223,37 @@ static void parts_of_many_regions(void)
 	end();
 }
 
+/*
+ * A memslot begins in the midst of an IOMMU page.  A TCE that is aligned to the memslot
+ * is not aligned, and the page has memory that is not the guest's.
+ */
+static void list_aslant(void)
+{
+	const u64 good = (HUGE_GPA + (1UL << USER_HUGE_SHIFT)) | 3;
+	struct kvm_memory_slot *slot;
+	struct call call;
+	enum tier tier;
+
+	begin(MANY, WHOLE);
+	add_region(HUGE_TWO);
+	slot = &world.kvm.memslots[0]->slot[2];
+	slot->base_gfn++;
+	slot->npages--;
+	slot->userspace_addr += PAGE_SIZE;
+	for (tier = 0; tier < TIERS; ++tier) {
+		call = list_call(tier, MANY, 0, PAGE, PAGE, 2);
+		user_store(world_guest(PAGE << PAGE_SHIFT), cpu_to_be64(good));
+		user_store(world_guest(PAGE << PAGE_SHIFT) + 1,
+			   cpu_to_be64((HUGE_GPA + PAGE_SIZE) | 3));
+		WRONG_IF(now(call) != H_TOO_HARD);
+		WRONG_IF(!world_user(WHOLE, 0) || world_user(WHOLE, 1) || world_hw(WHOLE, 1));
+		user_store(world_guest(PAGE << PAGE_SHIFT) + 1, cpu_to_be64(good));
+		WRONG_IF(now(call) != H_SUCCESS || !world_user(WHOLE, 1));
+		WRONG_IF(now(stuff_call(TIER_VIRT, MANY, 0, 2)) != H_SUCCESS);
+	}
+	end();
+}
+
 /* The same for an unmap: an invalidation when the batch is full, not one per region */
 static void unmap_of_many_regions(void)
 {
@@ -1320,6 +1352,7 @@ static const struct test {
 	TEST(regions_in_turn, CHECK_WORK),
 	TEST(work_of_too_many_parts, CHECK_WORK),
 	TEST(parts_of_many_regions, CHECK_WORK),
+	TEST(list_aslant, 0),
 	TEST(unmap_of_many_regions, CHECK_WORK),
 	TEST(work_of_lists, CHECK_WORK),
 	TEST(batch_counts, CHECK_BATCH),

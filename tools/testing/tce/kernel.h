@@ -89,6 +89,8 @@ extern bool trace_on;
 #define ilog2(n)		(63 - __builtin_clzl(n))
 #undef __ffs
 #define __ffs(n)		((unsigned long)__builtin_ctzl(n))
+#undef ALIGN
+#define ALIGN(x, a)		(((x) + (a) - 1) & ~((typeof(x))(a) - 1))
 #undef min3
 #define min3(a, b, c)		min(min(a, b), c)
 #define struct_size(p, member, n) \

@@ -20,7 +20,7 @@
  *	+---------+--------+--------+-----+---------+---------+-----
  *	| word 0  | word 1 | word 2 | ... | word 15 | word 16 | ...
  *	+-------*-+--------+--------+-----+---------+-------*-+-----
- *	 |      LOCK of entries 0 to 15             |       LOCK of entries 16 to 31
+ *	        ^ LOCK of entries 0 to 15                   ^ of 16 to 31
  *
  * Between the two views and the @mapped count of the region behind the page
  * (asm/mm_iommu.h) these rules hold:
@@ -113,8 +113,8 @@ enum iommu_user_mode {
 /* Entries that share a lock: those whose words share a cache line */
 #define IOMMU_USER_LINE		16UL
 
-/* How often a tier that may give up looks at a lock; others work on a line meanwhile */
-#define IOMMU_USER_SPINS	256
+/* How often a tier that may give up looks at a locked line */
+#define IOMMU_USER_SPINS	64
 
 /**
  * struct iommu_user_ref - counts that a batch holds on one region
@@ -668,7 +668,10 @@ static __always_inline bool iommu_user_lock_line(u64 *user, u64 **words, bool wa
 	return true;
 }
 
-/* What an entry leads to; its line is locked, @word is in iommu_user_trylock()'s words */
+/*
+ * What an entry leads to; its line is locked.  @word is one of iommu_user_trylock()'s
+ * words, or there was an acquire since.
+ */
 static __always_inline u64 iommu_user_read(const u64 *word)
 {
 	return READ_ONCE(*word) & ~(u64)IOMMU_USER_LOCK;
@@ -701,8 +704,8 @@ static __always_inline void iommu_user_unlock_line(u64 *user)
  * @old: where to store what the entry leads to
  * @wait: do not give up
  *
- * Context: preemption off.
- * Return: true, and the entry is to be unlocked by iommu_user_unlock(); false
+ * Context: preemption off; no other entry of the line may be locked by this CPU.
+ * Return: true, and the line is to be unlocked by iommu_user_unlock(); false
  * when another CPU kept it locked and @wait is false.
  */
 static __always_inline bool iommu_user_lock(u64 *user, u64 *old, bool wait)
@@ -716,6 +719,7 @@ static __always_inline bool iommu_user_lock(u64 *user, u64 *old, bool wait)
 	return true;
 }
 
+/* Have an entry lead to what @word says, and end what iommu_user_lock() began */
 static __always_inline void iommu_user_unlock(u64 *user, u64 word)
 {
 	if (user == iommu_user_line(user)) {

@@ -54,6 +54,7 @@
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/mutex.h>
+#include <linux/nospec.h>
 #include <linux/types.h>
 
 #include <asm/barrier.h>
@@ -287,6 +288,9 @@ static __always_inline u64 *
 mm_iommu_page(const struct mm_iommu_table_group_mem_t *mem, unsigned long ua)
 {
 	unsigned long i = (ua - mem->ua) >> PAGE_SHIFT;
+
+	/* A guest may choose @ua, and what is behind the list must not be followed */
+	i = array_index_nospec(i, mem->entries);
 
 	return &mem->chunks[i >> MM_IOMMU_CHUNK_SHIFT]
 			   [i & (MM_IOMMU_CHUNK_SIZE - 1)];
