@@ -298,7 +298,7 @@ static int iommu_user_map_one(struct iommu_user_batch *batch,
  */
 static bool iommu_user_join(const struct iommu_user_batch *batch, u64 *user, bool first)
 {
-	const bool lock = first || user == iommu_user_line(user);
+	const bool lock = first || iommu_user_has_lock(user);
 	u64 *word = user;
 	u64 old;
 
@@ -332,8 +332,7 @@ static int iommu_user_end_list(struct iommu_user_batch *batch,
 	ret = iommu_user_put_list(batch, ref, pos, list, n);
 	for (i = 0; i < n; ++i)
 		iommu_user_change(pos->user + i, list->user[i]);
-	for (i = 0; i < n; i += iommu_user_line_left(pos->user + i))
-		iommu_user_unlock_line(pos->user + i);
+	iommu_user_unlock_lines(pos->user, n);
 	return ret;
 }
 
@@ -424,13 +423,12 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 static int iommu_user_unmap_one(struct iommu_user_batch *batch,
 				struct iommu_user_pos *pos)
 {
-	int ret = 0;
 	u64 old;
+	int ret;
 
 	preempt_disable();
 	iommu_user_lock(pos->user, &old, true);
-	if (old)
-		ret = iommu_user_set(batch, pos, 0, old, IOMMU_USER_VIRT);
+	ret = iommu_user_set(batch, pos, 0, old, IOMMU_USER_VIRT);
 	iommu_user_unlock(pos->user, ret ? old : 0);
 	preempt_enable();
 	return ret;

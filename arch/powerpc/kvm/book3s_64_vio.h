@@ -704,7 +704,7 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	struct iommu_user_pos *pos = &run->pos[0];
 	u64 old, new = 0, user = 0;
 	long ret = H_SUCCESS;
-	int error = 0;
+	int error;
 
 	if (unlikely(!pos->left))
 		iommu_user_seek(pos, kvmppc_tce_entry(run->stt, pos->tbl,
@@ -732,9 +732,7 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 				      KVMPPC_TCE_MODE == IOMMU_USER_VIRT)))
 		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
 
-	/* What leads nowhere stays so: a hypervisor need not be asked */
-	if (new || old)
-		error = iommu_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE);
+	error = iommu_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE);
 	if (unlikely(error)) {
 		user = old;
 		ret = kvmppc_tce_refused(run, error);
@@ -869,7 +867,7 @@ kvmppc_tce_next_part(const struct kvmppc_tce_run *run,
 static __always_inline bool
 kvmppc_tce_begins_line(const struct kvmppc_tce_part *part, unsigned long i)
 {
-	return !i || !part->ua || part->pos.user == iommu_user_line(part->pos.user);
+	return !i || !part->ua || iommu_user_has_lock(part->pos.user);
 }
 
 /* Unlock the lines of @n parts */
@@ -952,8 +950,6 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 		u64 old = iommu_user_read(part.pos.user);
 		u64 user = 0, new = 0;
 
-		if (!old && !perm)
-			continue;
 		if (perm) {
 			new = iommu_user_tce(ref->mem, part.pos.tbl,
 					     ua + part.ua, perm);
@@ -1313,8 +1309,7 @@ kvmppc_tce_put_span(struct kvmppc_tce_run *run, struct iommu_user_ref *ref,
 				   (be64_to_cpu(out->tce[i]) & IOMMU_USER_PERM));
 		iommu_user_change(pos->user + i, user);
 	}
-	for (i = 0; i < n; i += iommu_user_line_left(pos->user + i))
-		iommu_user_unlock_line(pos->user + i);
+	iommu_user_unlock_lines(pos->user, n);
 	if (ret)
 		return kvmppc_tce_refused(run, ret);
 
@@ -1894,6 +1889,7 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 			atomic64_dec(&mem->mapped);
 		return H_TOO_HARD;
 	}
+	/* As in iommu_user_set() */
 	if (word || old)
 		error = iommu_user_write(tbl, hw, stt->offset + idx, word, KVMPPC_TCE_MODE);
 	if (likely(!error))

@@ -644,15 +644,15 @@ static void check_kept(unsigned int t, const u64 *word, unsigned long first, uns
 		WRONG_IF((world_user(t, i) & ~IOMMU_USER_LOCK) != word[i]);
 }
 
-/* @call meets the locked line of an entry; entries from there on have to stay */
-static void meet_locked(struct call call, const unsigned int *table, unsigned int locked,
-			unsigned long entry)
+/* @call meets a locked line; entries from guest entry @from on have to stay */
+static void meet_locked(struct call call, unsigned int l, const unsigned int *table,
+			unsigned int locked, unsigned long idx, unsigned long from)
 {
-	u64 *word = lock_word(locked, entry), was = *word;
-	u64 before[2][128], tce = world_shadow(SAME, 0)[entry];
+	unsigned int shift = layout_liobn[l].shift - 12, t;
+	u64 *word = lock_word(locked, idx), was = *word;
+	u64 before[2][128], tce = world_shadow(l, 0)[from];
 	struct hand hand = {};
 	unsigned long i;
-	unsigned int t;
 
 	for (t = 0; t < 2; ++t)
 		for (i = 0; i < 128; ++i)
@@ -663,42 +663,58 @@ static void meet_locked(struct call call, const unsigned int *table, unsigned in
 	hand_end(&hand);
 	WRONG_IF(call.ret != H_TOO_HARD);
 	for (t = 0; t < 2; ++t)
-		check_kept(table[t], before[t], entry, 128);
+		check_kept(table[t], before[t], from << shift, 128);
 	/* What comes before is the same in both */
-	for (i = 0; i < entry; ++i)
+	for (i = 0; i < from << shift; ++i)
 		WRONG_IF(world_user(table[0], i) != world_user(table[1], i));
-	WRONG_IF(world_shadow(SAME, 0)[entry] != tce);
+	WRONG_IF(world_shadow(l, 0)[from] != tce);
 	WRITE_ONCE(*word, was);
 	spots = false;
 }
 
-static void locked_in_further_table(void)
+/* Guest entry @e is the first of a line */
+static void locked_further(unsigned int l, unsigned long e, unsigned long part)
 {
 	const unsigned int table[2] = { FLAT, LARGE };
-	unsigned int further;
+	const unsigned int further = world.table[FLAT] > world.table[LARGE] ? FLAT : LARGE;
+	const unsigned int shift = layout_liobn[l].shift - 12;
+	const unsigned long idx = (e << shift) + part;
 	enum tier tier;
 
+	for (tier = TIER_EARLY; tier < TIERS; ++tier) {
+		WRONG_IF(now(list_call(TIER_VIRT, l, e - 3, PAGE, PAGE, 8)) != H_SUCCESS);
+		meet_locked(put_call(tier, l, e, page_tce(PAGE + 1)), l, table, further, idx, e);
+		meet_locked(put_call(tier, l, e, 0), l, table, further, idx, e);
+		meet_locked(list_call(tier, l, e - 2, PAGE, PAGE, 6), l, table, further, idx, e);
+		WRONG_IF(now(list_call(TIER_VIRT, l, e - 3, PAGE, PAGE, 8)) != H_SUCCESS);
+		meet_locked(stuff_call(tier, l, e - 2, 6), l, table, further, idx, e);
+	}
+}
+
+static void locked_in_further_table(void)
+{
 	begin(SAME, FLAT);
 	open_table(LARGE);
 	bind(SAME, LARGE);
-	further = world.table[FLAT] > world.table[LARGE] ? FLAT : LARGE;
-	for (tier = TIER_EARLY; tier < TIERS; ++tier) {
-		WRONG_IF(now(list_call(TIER_VIRT, SAME, 13, PAGE, PAGE, 8)) != H_SUCCESS);
-		meet_locked(put_call(tier, SAME, 16, page_tce(PAGE + 1)), table, further, 16);
-		meet_locked(put_call(tier, SAME, 16, 0), table, further, 16);
-		meet_locked(list_call(tier, SAME, 14, PAGE, PAGE, 6), table, further, 16);
-		WRONG_IF(now(list_call(TIER_VIRT, SAME, 13, PAGE, PAGE, 8)) != H_SUCCESS);
-		meet_locked(stuff_call(tier, SAME, 14, 6), table, further, 16);
-	}
+	locked_further(SAME, IOMMU_USER_LINE, 0);
 	end();
 }
 
 static void locked_further_part(void)
 {
-	struct hand hand = {};
+	begin(PARTS, FLAT);
+	open_table(LARGE);
+	bind(PARTS, LARGE);
+	locked_further(PARTS, 3, PAGE_SHIFT < 16 ? 0 : 5);
+	end();
+}
+
+/* The same for an entry whose parts have several lines in one table */
+static void locked_further_line(void)
+{
 	u64 before[256], *word;
-	struct call call;
-	unsigned long i;
+	struct hand hand;
+	unsigned long i, k;
 	enum tier tier;
 
 	begin(MANY, DEEP);
@@ -708,16 +724,23 @@ static void locked_further_part(void)
 		before[i] = world_user(DEEP, 256 + i);
 	word = lock_word(DEEP, 256 + 100);
 	for (tier = TIER_EARLY; tier < TIERS; ++tier) {
-		WRITE_ONCE(*word, *word | IOMMU_USER_LOCK);
-		call = put_call(tier, MANY, 1, 0);
-		hand_start(&hand, do_call, &call, SPOTS, NULL);
-		WRONG_IF(hand.is == HAND_WAITS);
-		hand_end(&hand);
-		WRONG_IF(call.ret != H_TOO_HARD);
-		WRITE_ONCE(*word, *word & ~IOMMU_USER_LOCK);
-		for (i = 0; i < 256; ++i)
-			WRONG_IF(world_user(DEEP, 256 + i) != before[i]);
-		spots = false;
+		struct call call[] = {
+			put_call(tier, MANY, 1, 0), put_call(tier, MANY, 1, HUGE_GPA | 1),
+			stuff_call(tier, MANY, 1, 1),
+		};
+
+		for (k = 0; k < ARRAY_SIZE(call); ++k) {
+			WRITE_ONCE(*word, *word | IOMMU_USER_LOCK);
+			hand = (struct hand){};
+			hand_start(&hand, do_call, &call[k], SPOTS, NULL);
+			WRONG_IF(hand.is == HAND_WAITS);
+			hand_end(&hand);
+			WRONG_IF(call[k].ret != H_TOO_HARD);
+			WRITE_ONCE(*word, *word & ~IOMMU_USER_LOCK);
+			for (i = 0; i < 256; ++i)
+				WRONG_IF(world_user(DEEP, 256 + i) != before[i]);
+			spots = false;
+		}
 	}
 	end();
 }
@@ -1335,6 +1358,7 @@ static const struct test {
 	TEST(destroyed_unbound_during, 0),
 	TEST(locked_in_further_table, 0),
 	TEST(locked_further_part, 0),
+	TEST(locked_further_line, 0),
 	TEST(work_of_large_entry, CHECK_WORK),
 	TEST(work_of_list, CHECK_WORK),
 	TEST(work_in_partial_exit, CHECK_WORK),

@@ -56,7 +56,6 @@ __attribute__((constructor)) static void choose_checks(void)
 static __thread unsigned int work, work_limit, locks, foreign, kills, relaxed;
 unsigned long shim_asked;
 
-/* The words that were locked since work_begin(), which is number @at_work */
 static void work_begin(unsigned int limit)
 {
 	work = 0;
@@ -127,6 +126,7 @@ void shim_locked(bool locked)
 		return;
 	relaxed = 0;
 	locks += !!preempt_off;
+	WRONG_IF_CHECKED(CHECK_WORK, locks > 2 * work_limit);
 }
 
 /* An entry is changed */
@@ -137,7 +137,7 @@ void shim_entry(void)
 	work += !!preempt_off;
 	if (work > most)
 		__atomic_store_n(&most_work, work, __ATOMIC_RELAXED);
-	WRONG_IF_CHECKED(CHECK_WORK, work > work_limit || locks > 2 * work_limit);
+	WRONG_IF_CHECKED(CHECK_WORK, work > work_limit);
 }
 
 /* To clear what it was before the refusal is allowed on top */

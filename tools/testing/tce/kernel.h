@@ -90,7 +90,8 @@ extern bool trace_on;
 #undef __ffs
 #define __ffs(n)		((unsigned long)__builtin_ctzl(n))
 #undef ALIGN
-#define ALIGN(x, a)		(((x) + (a) - 1) & ~((typeof(x))(a) - 1))
+#define ALIGN(x, a) \
+	({ unsigned long _less = (a) - 1; ((x) + _less) & ~_less; })
 #undef min3
 #define min3(a, b, c)		min(min(a, b), c)
 #define struct_size(p, member, n) \

@@ -612,6 +612,12 @@ static __always_inline unsigned long iommu_user_line_left(const u64 *user)
 	return IOMMU_USER_LINE - ((unsigned long)user / sizeof(u64)) % IOMMU_USER_LINE;
 }
 
+/* Has its word the lock of the line? */
+static __always_inline bool iommu_user_has_lock(const u64 *user)
+{
+	return iommu_user_line_left(user) == IOMMU_USER_LINE;
+}
+
 /**
  * iommu_user_trylock() - look once whether a line can be locked, and do so
  * @user: user word of an entry
@@ -680,7 +686,7 @@ static __always_inline u64 iommu_user_read(const u64 *word)
 /* What has to stay in a user word while its line is locked */
 static __always_inline u64 iommu_user_kept_lock(const u64 *user)
 {
-	return (unsigned long)user % (IOMMU_USER_LINE * sizeof(u64)) ? 0 : IOMMU_USER_LOCK;
+	return iommu_user_has_lock(user) ? IOMMU_USER_LOCK : 0;
 }
 
 /* Say what an entry leads to; its line is locked, and stays so */
@@ -696,6 +702,15 @@ static __always_inline void iommu_user_unlock_line(u64 *user)
 
 	/* The hardware words, too; pairs with iommu_user_trylock() */
 	smp_store_release(line, iommu_user_read(line));
+}
+
+/* The same for @n entries from @user on, in one piece; each line was locked once */
+static __always_inline void iommu_user_unlock_lines(u64 *user, unsigned long n)
+{
+	unsigned long i;
+
+	for (i = 0; i < n; i += iommu_user_line_left(user + i))
+		iommu_user_unlock_line(user + i);
 }
 
 /**
@@ -722,7 +737,7 @@ static __always_inline bool iommu_user_lock(u64 *user, u64 *old, bool wait)
 /* Have an entry lead to what @word says, and end what iommu_user_lock() began */
 static __always_inline void iommu_user_unlock(u64 *user, u64 word)
 {
-	if (user == iommu_user_line(user)) {
+	if (iommu_user_has_lock(user)) {
 		/* As in iommu_user_unlock_line() */
 		smp_store_release(user, word);
 	} else {
@@ -863,8 +878,13 @@ static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
 					  u64 tce, u64 old,
 					  const enum iommu_user_mode mode)
 {
-	int ret = iommu_user_write(pos->tbl, pos->hw, pos->entry, tce, mode);
+	int ret;
 
+	/* What leads nowhere stays so: a hypervisor need not be asked */
+	if (!tce && !old)
+		return 0;
+
+	ret = iommu_user_write(pos->tbl, pos->hw, pos->entry, tce, mode);
 	if (ret)
 		return ret;
 
