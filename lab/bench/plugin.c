@@ -56,6 +56,7 @@ struct stores { struct store *at; size_t nr, size; };
 
 static struct call {
 	__u64 place;			/* of "sc", or 0 outside of a call */
+	unsigned int marks;		/* when the call began */
 	struct insn **insns;
 	size_t nr, size;
 	struct stores stores;
@@ -77,10 +78,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct counter in_call;
 static unsigned int load;
 static bool measuring;
+static _Atomic unsigned int marks;	/* how many there were */
 static __u32 nr_calls;
 static void *r3;
 static FILE *out;
 
+/* By @cpu itself only: it changes its call without the lock */
 static void end(unsigned int cpu)
 {
 	struct call *call = &calls[cpu];
@@ -183,13 +186,13 @@ static void tell_last(__u64 id, void *arg)
 	fclose(out);
 }
 
-/* A test begins to measure load @number, several times, or stops (0) */
+/*
+ * A test begins to measure load @number, several times, or stops (0).  Calls that are
+ * under way do not count; each CPU ends its own when it sees that there was a mark.
+ */
 static void mark(unsigned int number)
 {
-	unsigned int cpu;
-
-	for (cpu = 0; cpu < CPUS; cpu++)
-		end(cpu);
+	marks++;
 	measuring = number;
 	if (!number || number == load)
 		return;
@@ -203,12 +206,13 @@ static void ran_in_guest(unsigned int cpu, void *arg)
 	struct call *call = &calls[cpu];
 
 	pthread_mutex_lock(&lock);
-	if (call->place && insn->pc == call->place + 4)
+	if (call->place && call->marks == marks && insn->pc == call->place + 4)
 		keep_best(cpu);
 	/* Interrupted, the guest executes "sc 1" once more */
 	end(cpu);
 	if (measuring && insn->opcode == SC_1) {
 		call->place = insn->pc;
+		call->marks = marks;
 		qemu_plugin_u64_set(in_call, cpu, 1);
 	}
 	pthread_mutex_unlock(&lock);
@@ -235,11 +239,20 @@ static struct times *listed(unsigned int cpu, struct insn *insn)
 
 static void ran(unsigned int cpu, void *arg)
 {
-	struct times *of = listed(cpu, arg);
 	struct call *call = &calls[cpu];
 	const struct insn *insn = arg;
 	const bool firmware = in_firmware(insn->pc);
+	struct times *of;
 
+	if (call->marks != marks) {
+		/* tell() may be at what end() clears */
+		pthread_mutex_lock(&lock);
+		end(cpu);
+		pthread_mutex_unlock(&lock);
+		return;
+	}
+
+	of = listed(cpu, arg);
 	of->ran++;
 	of->entered += firmware && !call->firmware;
 	call->total++;
