@@ -195,7 +195,7 @@ int iommu_user_put_list(struct iommu_user_batch *batch,
 	unsigned long i;
 	int ret;
 
-	/* User words are read here that are not those of iommu_user_trylock() */
+	/* User words are read here that are not those of iommu_user_trylock_line() */
 	smp_acquire__after_ctrl_dep();
 	if (!ref)
 		memset(list->user, 0, n * sizeof(list->user[0]));
@@ -224,7 +224,8 @@ EXPORT_SYMBOL_GPL(iommu_user_put_list);
  * @pinned: pages are pinned one by one, not registered in advance
  *
  * Context: may sleep.
- * Return: 0; -ENOMEM the table has no user view, or no memory.
+ * Return: 0; -ENOMEM the table has no user view, or no memory; -EINVAL a platform has
+ * allocated the view, or its levels, where no line begins.
  */
 int iommu_user_open(struct iommu_table *tbl, struct mm_struct *mm, bool pinned)
 {
@@ -233,6 +234,10 @@ int iommu_user_open(struct iommu_table *tbl, struct mm_struct *mm, bool pinned)
 
 	if (!tbl->it_userspace || !iommu)
 		return -ENOMEM;
+	/* Else the locks of the first entries would lie in front of the view */
+	if (WARN_ON_ONCE(!iommu_user_has_lock((__force u64 *)tbl->it_userspace) ||
+			 tbl->it_level_size % IOMMU_USER_LINE))
+		return -EINVAL;
 	if (!pinned && tbl->it_ops->put_list && !iommu_user_alloc_lists())
 		return -ENOMEM;
 
@@ -419,7 +424,7 @@ static int iommu_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 	return ret;
 }
 
-/* -EAGAIN when the hypervisor is busy; what it refuses is counted on */
+/* -EAGAIN when the hypervisor is busy; what it refuses keeps its count */
 static int iommu_user_unmap_one(struct iommu_user_batch *batch,
 				struct iommu_user_pos *pos)
 {
@@ -551,9 +556,10 @@ static bool iommu_user_find(struct iommu_user_pos *pos, unsigned long *at)
 }
 
 /*
- * Unmap a piece of a registered table likewise; returns how many entries, which is more
- * than @pages when those at its end do not exist, nor do others after them.  Ends with
- * *@busy where the hypervisor is; without @busy what it is too busy for is left.
+ * Unmap a piece of a registered table, as iommu_user_map_piece() maps one.  Returns how many
+ * entries, which is more than @pages when those at its end do not exist, nor do others after
+ * them.  Ends with *@busy where the hypervisor is; without @busy what it is too busy for is
+ * left.
  */
 static unsigned long iommu_user_unmap_piece(struct iommu_table *tbl,
 					    unsigned long entry,

@@ -233,10 +233,27 @@ static void ut_unregister(struct kunit *test,
 	KUNIT_EXPECT_EQ(test, mm_iommu_put(current->mm, mem), 0);
 }
 
-/* How many translations, or reservations of some, a region counts */
+/* How many translations, or reservations of some, a region counts; without what is kept */
 static s64 ut_count(const struct mm_iommu_table_group_mem_t *mem)
 {
-	return atomic64_read(&mem->mapped) - 1;
+	s64 count = atomic64_read(&mem->mapped) - 1;
+	const struct mm_iommu_reader *reader;
+
+	list_for_each_entry(reader, &current->mm->context.iommu->readers, next)
+		if (reader->kept == mem)
+			count -= reader->nr_kept;
+	return count;
+}
+
+/* Whoever maps and unmaps in @t keeps no counts of any region from before */
+static void ut_forget(struct ut_table *t)
+{
+	struct mm_iommu *iommu = t->tbl.it_reader.iommu;
+
+	if (!t->tbl.it_mm)
+		return;
+	mm_iommu_reader_del(&t->tbl.it_reader);
+	mm_iommu_reader_add(iommu, &t->tbl.it_reader);
 }
 
 /* Physical address of a user address, by other means than the code under test */
@@ -299,6 +316,7 @@ static long ut_map(struct ut_table *t, unsigned long i, unsigned long n,
 	long ret;
 
 	t->kills = 0;
+	ut_forget(t);
 	mutex_lock(&ut_lock);
 	ret = iommu_user_map(&t->tbl, UT_OFFSET + i, n, ua, dir, &ut_lock);
 	mutex_unlock(&ut_lock);
@@ -308,6 +326,7 @@ static long ut_map(struct ut_table *t, unsigned long i, unsigned long n,
 static void ut_unmap(struct ut_table *t, unsigned long i, unsigned long n)
 {
 	t->kills = 0;
+	ut_forget(t);
 	mutex_lock(&ut_lock);
 	iommu_user_unmap(&t->tbl, UT_OFFSET + i, n, &ut_lock);
 	mutex_unlock(&ut_lock);
@@ -937,7 +956,7 @@ static void ut_entry_lock(struct kunit *test)
 	preempt_disable();
 	KUNIT_EXPECT_TRUE(test, iommu_user_lock(line + 1, &old, false));
 	KUNIT_EXPECT_EQ(test, old, second);
-	KUNIT_EXPECT_FALSE(test, iommu_user_trylock(line, &words));
+	KUNIT_EXPECT_FALSE(test, iommu_user_trylock_line(line, &words));
 	KUNIT_EXPECT_FALSE(test, iommu_user_lock(line + IOMMU_USER_LINE - 1, &old, false));
 	KUNIT_EXPECT_TRUE(test, iommu_user_lock(line + IOMMU_USER_LINE, &old, false));
 	iommu_user_unlock(line + IOMMU_USER_LINE, 0);
@@ -951,7 +970,7 @@ static void ut_entry_lock(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, iommu_user_read(words), first);
 	iommu_user_change(line, second);
 	iommu_user_change(line + 1, first);
-	KUNIT_EXPECT_FALSE(test, iommu_user_trylock(line, &words));
+	KUNIT_EXPECT_FALSE(test, iommu_user_trylock_line(line, &words));
 	iommu_user_unlock_line(line + 1);
 	KUNIT_EXPECT_EQ(test, line[0], second);
 	KUNIT_EXPECT_EQ(test, line[1], first);
@@ -1012,7 +1031,9 @@ static void ut_reservations(struct kunit *test)
 	/* As long as a batch knows a region it cannot be unregistered */
 	ref = ut_reserve(&batch, ua, 1, 0, 0);
 	KUNIT_ASSERT_NOT_NULL(test, ref);
+	mm_iommu_leave(&reader);
 	KUNIT_EXPECT_EQ(test, mm_iommu_put(current->mm, mem), -EBUSY);
+	mm_iommu_enter(&reader);
 	iommu_user_put(&batch);
 	mm_iommu_leave(&reader);
 	ut_unregister(test, mem);

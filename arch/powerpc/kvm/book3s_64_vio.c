@@ -21,7 +21,7 @@
  *    the file would not do: it can be another file's by then, or freed.
  *
  * All of this changes under kvm->arch.spapr_tce_lock.  It nests inside
- * kvm->lock and KVM_DEV_VFIO's lock, and outside nothing that takes either.
+ * kvm->lock and KVM_DEV_VFIO's lock; nobody takes either of them under it.
  * Hypercalls read LIOBNs and bindings without the lock, in sections of the VM's mm
  * (asm/mm_iommu.h): an object that was unlinked is freed after a grace period, which
  * whoever unlinked it waits for.  It takes as long as a hypercall does: nobody waits
@@ -582,8 +582,8 @@ int kvm_vm_ioctl_create_spapr_tce(struct kvm *kvm,
 	mutex_unlock(&kvm->arch.spapr_tce_lock);
 
 	/*
-	 * Not under spapr_tce_lock: this waits for mmap_lock, and whoever takes a
-	 * group away waits for spapr_tce_lock
+	 * Not under spapr_tce_lock: this waits for mmap_lock, and KVM_DEV_VFIO_GROUP_DEL
+	 * waits for spapr_tce_lock
 	 */
 	if (ret < 0)
 		kvmppc_tce_free(stt);

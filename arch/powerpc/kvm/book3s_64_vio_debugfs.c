@@ -16,8 +16,7 @@
 
 #include <asm/kvm_ppc.h>
 
-#define KVMPPC_TCE_MODE	IOMMU_USER_VIRT
-#include "book3s_64_vio.h"
+#include "book3s_64_vio_table.h"
 
 /* Bytes that the shadow takes, as far as it is there */
 static unsigned long kvmppc_tce_memory(const struct kvmppc_spapr_tce_table *stt)

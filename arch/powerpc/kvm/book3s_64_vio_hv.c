@@ -17,9 +17,9 @@
  *  - A fault, and so a trace point, a probe or a sanitizer, is the end of the
  *    host.  The Makefile turns all instrumentation off for this file.
  *
- *  - Interrupts are off.  A call changes up to IOMMU_USER_PIECE hardware
- *    entries; it neither allocates nor waits for long.  What is too hard goes on
- *    to virtual mode, which does the whole call again.
+ *  - Interrupts are off.  A call changes up to IOMMU_USER_PIECE hardware entries, in a
+ *    partial exit up to KVMPPC_TCE_PARTIAL_MAX; it neither allocates nor waits for long.
+ *    What is too hard goes on to the next tier, which does the whole call again.
  *
  * kvm->srcu is held by the task that entered the guest.
  */

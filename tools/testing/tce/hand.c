@@ -1330,6 +1330,106 @@ static void batch_counts(void)
 	end();
 }
 
+/* Have virtual CPU 0 keep counts of OLD, to which nothing leads */
+static void keep_counts(void)
+{
+	begin(SAME, FLAT);
+	add_region(OLD);
+	WRONG_IF(now(put_call(TIER_EARLY, SAME, 3, page_tce(NEW_PAGE))) != H_SUCCESS);
+	WRONG_IF(now(put_call(TIER_EARLY, SAME, 3, 0)) != H_SUCCESS);
+	WRONG_IF(world.vcpu[0].arch.tce_reader.kept != world.mem[OLD]);
+	WRONG_IF(world_mapped(OLD) != 1);
+}
+
+/* Counts that are kept are nobody's translations: they are taken back */
+static void kept_counts_taken_back(void)
+{
+	keep_counts();
+	WRONG_IF(mm_iommu_put(&world.mm, world.mem[OLD]));
+	WRONG_IF(world.vcpu[0].arch.tce_reader.kept);
+	world.mem[OLD] = NULL;
+	end();
+
+	keep_counts();
+	mm_iommu_drop(&world.mm, world.mem[OLD]);
+	WRONG_IF(!mm_iommu_reap(&world.mm));
+	world.mem[OLD] = NULL;
+	end();
+
+	/* And when a region is registered over those of one that was dropped */
+	keep_counts();
+	mm_iommu_drop(&world.mm, world.mem[OLD]);
+	do_renew(NULL);
+	WRONG_IF(!world.mem[NEW]);
+	world.mem[OLD] = NULL;
+	end();
+
+	/* Or when who keeps them goes */
+	keep_counts();
+	mm_iommu_reader_del(&world.vcpu[0].arch.tce_reader);
+	WRONG_IF(atomic64_read(&world.mem[OLD]->mapped) != 1);
+	mm_iommu_reader_add(world.mm.context.iommu, &world.vcpu[0].arch.tce_reader);
+	end();
+}
+
+/*
+ * A virtual CPU is about to use a count that it keeps when the region is unregistered,
+ * which waits for that, and fails.  Another one installs a translation meanwhile.
+ */
+static void kept_counts_in_use(void)
+{
+	struct call put = put_call(TIER_EARLY, SAME, 3, page_tce(NEW_PAGE));
+	struct call second = put_call(TIER_EARLY, SAME, 20, page_tce(NEW_PAGE));
+	struct unregister unregister = { OLD };
+	struct hand hand = {}, other = {};
+
+	keep_counts();
+	hand_start(&hand, do_call, &put, SPOT_LOCK, lock_word(FLAT, 3));
+	WRONG_IF(hand.is != HAND_THERE);
+	hand_start(&other, do_unregister, &unregister, SPOTS, NULL);
+	second.vcpu = 1;
+	WRONG_IF(now(second) != H_SUCCESS);
+	hand_end(&hand);
+	hand_end(&other);
+	WRONG_IF(put.ret != H_SUCCESS || unregister.ret != -EBUSY);
+	WRONG_IF(world_mapped(OLD) != 3);
+
+	/* It keeps some again, as the region stayed */
+	WRONG_IF(now(put_call(TIER_EARLY, SAME, 3, 0)) != H_SUCCESS);
+	WRONG_IF(now(put_call(TIER_EARLY, SAME, 20, 0)) != H_SUCCESS);
+	WRONG_IF(world.vcpu[0].arch.tce_reader.kept != world.mem[OLD]);
+	WRONG_IF(mm_iommu_put(&world.mm, world.mem[OLD]));
+	world.mem[OLD] = NULL;
+	end();
+}
+
+/*
+ * The region fails to be unregistered.  While its counts are taken back, a virtual CPU has
+ * looked at what it keeps, but not at whether it may: it may not.
+ */
+static void kept_counts_looked_at(void)
+{
+	struct call put = put_call(TIER_EARLY, SAME, 3, page_tce(NEW_PAGE));
+	struct unregister unregister = { OLD };
+	struct hand hand = {}, other = {};
+
+	keep_counts();
+	map(FLAT, 20, NEW_PAGE);
+	hand_start(&other, do_unregister, &unregister, SPOT_UNCOUNT, &world.mem[OLD]->mapped);
+	WRONG_IF(other.is != HAND_THERE);
+	hand_start(&hand, do_call, &put, SPOT_LOAD, &world.vcpu[0].arch.tce_reader.kept);
+	WRONG_IF(hand.is != HAND_THERE);
+	hand_go(&other);
+	hand_end(&hand);
+	hand_end(&other);
+	WRONG_IF(put.ret != H_SUCCESS || unregister.ret != -EBUSY);
+	WRONG_IF(world_mapped(OLD) != 3);
+	unmap_all(FLAT);
+	WRONG_IF(mm_iommu_put(&world.mm, world.mem[OLD]));
+	world.mem[OLD] = NULL;
+	end();
+}
+
 #define TEST(name, checks)	{ #name, name, checks }
 
 static const struct test {
@@ -1341,6 +1441,9 @@ static const struct test {
 	TEST(list_region_retired, 0),
 	TEST(list_region_gone, 0),
 	TEST(list_region_let_go, 0),
+	TEST(kept_counts_taken_back, 0),
+	TEST(kept_counts_in_use, 0),
+	TEST(kept_counts_looked_at, 0),
 	TEST(regions_replaced, 0),
 	TEST(regions_replaced_before, 0),
 	TEST(list_poisoned, 0),

@@ -64,7 +64,7 @@
 #define IS_ENABLED(option)	1
 #define CONFIG_MEMORY_FAILURE	1
 #undef WARN_ON_ONCE
-#define WARN_ON_ONCE(cond)	WRONG_IF(cond)
+#define WARN_ON_ONCE(cond)	({ WRONG_IF(cond); false; })
 #define pr_warn_ratelimited(format, ...)	fprintf(stderr, format, __VA_ARGS__)
 
 /* Trace events, which go nowhere, but are made while @trace_on */

@@ -21,6 +21,7 @@ static inline void section_enter(struct mm_iommu_reader *reader)
 static inline void section_leave(struct mm_iommu_reader *reader)
 {
 	WRONG_IF(!(reader->seq & 1));
+	WRONG_IF(mm_iommu_kept(reader) && !reader->nr_kept);
 	spot(SPOT_LEAVE, reader);
 	sections--;
 	mm_iommu_leave(reader);

@@ -221,7 +221,13 @@ static int op_put_list(struct iommu_table *tbl, unsigned long entry,
 
 s64 world_mapped(unsigned int region)
 {
-	return atomic64_read(&world.mem[region]->mapped);
+	s64 mapped = atomic64_read(&world.mem[region]->mapped);
+	const struct mm_iommu_reader *reader;
+
+	list_for_each_entry(reader, &world.mm.context.iommu->readers, next)
+		if (reader->kept == world.mem[region])
+			mapped -= reader->nr_kept;
+	return mapped;
 }
 
 /* Beginning and end */

@@ -12,7 +12,7 @@
  *	| user address of the IOMMU page    | 0          | SET | LOCK |
  *	+-----------------------------------+------------+-----+------+
  *
- * in the CPU's byte order; 0 is an entry that leads nowhere.
+ * in the CPU's byte order; 0 is an entry that leads nowhere.  LOCK is in some of them only:
  *
  * The words of 16 entries share a cache line.  They have one lock, LOCK in the word of
  * the first of them, as CPUs that change words of one line wait for each other anyway:
@@ -33,7 +33,8 @@
  *
  *  - A user word is read and written by whoever holds its lock.  Only the word with the
  *    lock is published, by the release that unlocks.  So a look without the lock is a
- *    guess: who sees 0 there does not know that the hardware word is 0.
+ *    guess: who sees 0 there does not know that the hardware word is 0.  (Pinned tables are
+ *    read under the lock of their container, which keeps writers away.)
  *
  *  - An entry with SET owns one count of its region.  The count is taken
  *    before the hardware word is written.
@@ -44,7 +45,8 @@
  *    old translation.  It may not serve for a new translation to the same
  *    region either: that one could be removed, and its count dropped, by
  *    another CPU before the invalidation.  So a batch keeps apart @credit
- *    (taken, not used yet) and @removed.
+ *    (taken, not used yet) and @removed.  Afterwards both may be kept for the next
+ *    batch of the same reader ("Counts that stay" in asm/mm_iommu.h).
  *
  *  - A batch has a count, in @credit or @removed, of every region that it knows,
  *    until the batch is put.  So no other region can be registered over its
@@ -112,6 +114,9 @@ enum iommu_user_mode {
 
 /* Entries that share a lock: those whose words share a cache line */
 #define IOMMU_USER_LINE		16UL
+
+/* Counts that are taken for one translation, and for those that are likely to follow */
+#define IOMMU_USER_KEEP		64UL
 
 /* How often a tier that may give up looks at a locked line */
 #define IOMMU_USER_SPINS	64
@@ -324,13 +329,12 @@ iommu_user_reserve_more(struct iommu_user_batch *batch, unsigned long ua,
 {
 	struct iommu_user_ref *ref = iommu_user_ref_find(batch, ua, size);
 	struct mm_iommu_table_group_mem_t *mem;
-	unsigned long take = need + more + 1;
+	unsigned long credit, all = need + more + 1;
 
 	if (ref) {
 		if (ref->credit > need)
 			return ref;
 		mem = ref->mem;
-		take -= ref->credit;
 	} else {
 		if (batch->nr == IOMMU_USER_REFS)
 			return NULL;
@@ -340,12 +344,22 @@ iommu_user_reserve_more(struct iommu_user_batch *batch, unsigned long ua,
 			return NULL;
 	}
 
-	if (!iommu_user_open_region(mem, mode) || !iommu_user_take(mem, take))
+	if (!iommu_user_open_region(mem, mode))
 		return NULL;
 
+	credit = mm_iommu_use_kept(batch->reader, mem);
+	if (ref)
+		credit += ref->credit;
+	if (credit < all) {
+		/* Does not fail where there is a count already */
+		if (!iommu_user_take(mem, all - credit))
+			return NULL;
+		credit = all;
+	}
+
 	if (!ref)
-		return iommu_user_ref_add(batch, mem, take, 0);
-	ref->credit += take;
+		return iommu_user_ref_add(batch, mem, credit, 0);
+	ref->credit = credit;
 	return ref;
 }
 
@@ -376,11 +390,53 @@ iommu_user_reserve(struct iommu_user_batch *batch, unsigned long ua,
 	return iommu_user_reserve_more(batch, ua, size, need, more, mode);
 }
 
+static noinline __maybe_unused struct mm_iommu_table_group_mem_t *
+iommu_user_keep_more(struct mm_iommu_reader *reader, unsigned long ua,
+		     unsigned long size, const enum iommu_user_mode mode)
+{
+	struct mm_iommu_table_group_mem_t *mem;
+
+	mem = mm_iommu_find(reader->iommu, ua, size, &reader->hint, true);
+	if (!mem || !iommu_user_open_region(mem, mode) ||
+	    !iommu_user_take(mem, IOMMU_USER_KEEP))
+		return NULL;
+
+	mm_iommu_keep(reader, mem, IOMMU_USER_KEEP);
+	return mm_iommu_kept(reader) == mem ? mem : NULL;
+}
+
 /**
- * iommu_user_put() - drop the counts that a batch holds
+ * iommu_user_keep() - keep counts of a region, for one translation at least
+ * @reader: in a section
+ * @ua: user address
+ * @size: bytes from there on
+ * @mode: where this runs
+ * @search: look for the region; otherwise it is the one that the reader keeps
+ *
+ * Return: the region that has all of the range, of which the reader keeps a count for a
+ * translation and one more; NULL when there is no such region, it is being unregistered,
+ * or its page list cannot be read in @mode.
+ */
+static __always_inline struct mm_iommu_table_group_mem_t *
+iommu_user_keep(struct mm_iommu_reader *reader, unsigned long ua,
+		unsigned long size, const enum iommu_user_mode mode,
+		const bool search)
+{
+	struct mm_iommu_table_group_mem_t *mem = mm_iommu_kept(reader);
+
+	if (likely(mem && reader->nr_kept > 1 && mm_iommu_has(mem, ua, size) &&
+		   iommu_user_open_region(mem, mode)))
+		return mem;
+
+	return search ? iommu_user_keep_more(reader, ua, size, mode) : NULL;
+}
+
+/**
+ * iommu_user_put() - drop the counts that a batch holds, but for the region met last
  * @batch: the batch; can be used on afterwards
  *
- * The caller has invalidated everything that the batch removed or replaced.
+ * The caller has invalidated everything that the batch removed or replaced.  The reader
+ * keeps the counts of the region that the batch met last.
  */
 static __always_inline void iommu_user_put(struct iommu_user_batch *batch)
 {
@@ -399,9 +455,16 @@ static __always_inline void iommu_user_put(struct iommu_user_batch *batch)
 		mb();
 	}
 
-	for (i = 0; i < batch->nr; ++i)
-		atomic64_sub(batch->ref[i].credit + batch->ref[i].removed,
-			     &batch->ref[i].mem->mapped);
+	for (i = 0; i < batch->nr; ++i) {
+		const struct iommu_user_ref *ref = &batch->ref[i];
+
+		if (ref == batch->cur)
+			mm_iommu_keep(batch->reader, ref->mem,
+				      ref->credit + ref->removed);
+		else
+			atomic64_sub(ref->credit + ref->removed,
+				     &ref->mem->mapped);
+	}
 
 	iommu_user_begin(batch, batch->reader);
 }
@@ -600,7 +663,7 @@ static __always_inline void iommu_user_next(struct iommu_user_pos *pos)
  * Entries
  */
 
-/* The word with the lock of an entry; a view, and each level of it, begins with one */
+/* The word with the lock of an entry.  A view, and each level of it, begins with such a word */
 static __always_inline u64 *iommu_user_line(u64 *user)
 {
 	return (u64 *)((unsigned long)user & ~(IOMMU_USER_LINE * sizeof(u64) - 1));
@@ -612,16 +675,17 @@ static __always_inline unsigned long iommu_user_line_left(const u64 *user)
 	return IOMMU_USER_LINE - ((unsigned long)user / sizeof(u64)) % IOMMU_USER_LINE;
 }
 
-/* Has its word the lock of the line? */
+/* Is this the word that has the lock of its line? */
 static __always_inline bool iommu_user_has_lock(const u64 *user)
 {
 	return iommu_user_line_left(user) == IOMMU_USER_LINE;
 }
 
 /**
- * iommu_user_trylock() - look once whether a line can be locked, and do so
+ * iommu_user_trylock_line() - look once whether a line can be locked, and do so
  * @user: user word of an entry
- * @words: where to store @user, for reading user words of the line from there on
+ * @words: where to store the address @user once more, made from the lock's answer: words
+ *	of the line that are read from there on are read after the lock was taken
  *
  * What the last writer stored comes before what this one stores, as the stores
  * depend on the answer: for that no barrier is needed.  Nor is one for reading the
@@ -632,7 +696,7 @@ static __always_inline bool iommu_user_has_lock(const u64 *user)
  * Return: true, and the line is to be unlocked by iommu_user_unlock_line(); false
  * when another CPU has locked it.
  */
-static __always_inline bool iommu_user_trylock(u64 *user, u64 **words)
+static __always_inline bool iommu_user_trylock_line(u64 *user, u64 **words)
 {
 	/* Pairs with the release in iommu_user_unlock_line() */
 	u64 first = atomic64_fetch_or_relaxed(IOMMU_USER_LOCK,
@@ -653,7 +717,7 @@ static __always_inline bool iommu_user_trylock(u64 *user, u64 **words)
 /**
  * iommu_user_lock_line() - become the one who changes the entries of a line
  * @user: user word of one of them
- * @words: as for iommu_user_trylock()
+ * @words: as for iommu_user_trylock_line()
  * @wait: do not give up
  *
  * Context: preemption off.
@@ -664,7 +728,7 @@ static __always_inline bool iommu_user_lock_line(u64 *user, u64 **words, bool wa
 {
 	unsigned int tries = IOMMU_USER_SPINS;
 
-	while (unlikely(!iommu_user_trylock(user, words))) {
+	while (unlikely(!iommu_user_trylock_line(user, words))) {
 		do {
 			if (!wait && !--tries)
 				return false;
@@ -675,7 +739,7 @@ static __always_inline bool iommu_user_lock_line(u64 *user, u64 **words, bool wa
 }
 
 /*
- * What an entry leads to; its line is locked.  @word is one of iommu_user_trylock()'s
+ * What an entry leads to; its line is locked.  @word is one of iommu_user_trylock_line()'s
  * words, or there was an acquire since.
  */
 static __always_inline u64 iommu_user_read(const u64 *word)
@@ -700,7 +764,7 @@ static __always_inline void iommu_user_unlock_line(u64 *user)
 {
 	u64 *line = iommu_user_line(user);
 
-	/* The hardware words, too; pairs with iommu_user_trylock() */
+	/* The hardware words, too; pairs with iommu_user_trylock_line() */
 	smp_store_release(line, iommu_user_read(line));
 }
 
@@ -754,19 +818,18 @@ iommu_user_region(struct mm_iommu_reader *reader, unsigned long ua)
 }
 
 /**
- * iommu_user_drop() - drop the count of a translation that has gone
- * @reader: who removed it
- * @mem: a region that was counted when the line was locked, or NULL
+ * iommu_user_drop() - give up the count of a translation that has gone
+ * @reader: who removed it; keeps the count if it keeps others of the region, or none
  * @old: the user word that it had, with IOMMU_USER_SET
  *
  * The caller has invalidated the entry.  Until the count is dropped the region
  * stays registered, so it is found.
  */
 static __always_inline void
-iommu_user_drop(struct mm_iommu_reader *reader,
-		struct mm_iommu_table_group_mem_t *mem, u64 old)
+iommu_user_drop(struct mm_iommu_reader *reader, u64 old)
 {
 	const unsigned long ua = old & IOMMU_USER_UA;
+	struct mm_iommu_table_group_mem_t *mem, *kept = mm_iommu_kept(reader);
 
 	/*
 	 * The invalidation is complete before the count goes: pairs with
@@ -775,9 +838,15 @@ iommu_user_drop(struct mm_iommu_reader *reader,
 	 * release in iommu_user_unlock_line().
 	 */
 	mb();
-	if (!mem || ua - mem->ua >= mem->entries << PAGE_SHIFT)
+	if (likely(kept && mm_iommu_has(kept, ua, 1)))
+		mem = kept;
+	else
 		mem = iommu_user_region(reader, ua);
-	atomic64_dec(&mem->mapped);
+
+	if (likely(!kept || mem == kept))
+		mm_iommu_keep(reader, mem, 1);
+	else
+		atomic64_dec(&mem->mapped);
 }
 
 /* As iommu_user_gone(), for a region that is not the one met last */
@@ -804,7 +873,7 @@ iommu_user_gone_other(struct iommu_user_batch *batch, struct iommu_table *tbl,
 		 * alone.  In guest context callers make sure that this does not happen.
 		 */
 		iommu_user_kill(tbl, entry, 1, mode);
-		iommu_user_drop(batch->reader, NULL, old);
+		iommu_user_drop(batch->reader, old);
 		return;
 	}
 
@@ -822,7 +891,7 @@ iommu_user_gone_other(struct iommu_user_batch *batch, struct iommu_table *tbl,
  * @batch: takes over the count of the translation that was there
  * @tbl: table
  * @entry: the entry, counted from bus address 0; its hardware word is changed
- * @old: the user word that iommu_user_lock() returned
+ * @old: the user word that was read while the line was locked
  * @mode: where this runs
  */
 static __always_inline void iommu_user_gone(struct iommu_user_batch *batch,
@@ -868,7 +937,7 @@ static __always_inline int iommu_user_write(struct iommu_table *tbl, __be64 *hw,
  * @batch: takes over the count of the translation that was there
  * @pos: the entry
  * @tce: new hardware word, as for iommu_user_write()
- * @old: the user word that iommu_user_lock() returned
+ * @old: the user word that was read while the line was locked
  * @mode: where this runs
  *
  * Return: as iommu_user_write().

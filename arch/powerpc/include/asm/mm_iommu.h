@@ -19,11 +19,21 @@
  * is published in a new array.  An unregistered one leaves an empty slot behind,
  * which needs no memory and so cannot fail.
  *
- * Life of a region.  @mapped is 1 when the region is registered and no
- * translation leads to it, 1 + n when n translations lead to it or batches hold
- * it (asm/iommu_user.h), and 0 when it has been unregistered.  0 is final.
- * If @mapped is raised while it is not 0, the pages stay pinned until it is lowered
- * again.
+ * Life of a region.  @mapped is 1 when the region is registered and nobody has a count
+ * of it, 1 + n when there are n counts, and 0 when it has been unregistered.  0 is
+ * final.  Each translation that leads to the region has a count, and so has each batch
+ * that holds it (asm/iommu_user.h).  If @mapped is raised while it is not 0, the pages
+ * stay pinned until it is lowered again.
+ *
+ * Counts that stay.  @mapped is one word for all virtual CPUs.  So a reader may *keep*
+ * counts of one region from one section to the next: what it has taken and not used, and
+ * what was a translation's that it has removed and invalidated.  It installs the
+ * next translations with them, and does not write to @mapped.  It has one count at
+ * least of a region that it keeps, so the region stays.  To unregister a region, its
+ * MM_IOMMU_KEEP is cleared, a grace period is waited for, and the counts that readers
+ * still keep are taken back from them; then @mapped tells whether translations lead there.
+ * For this to be safe, a reader looks at what it keeps, and changes it, in a section in
+ * which it has seen MM_IOMMU_KEEP set.
  *
  * To find a region is not to hold it.  A reader may use a region that it has found
  *
@@ -72,9 +82,16 @@ struct mm_struct;
  */
 #define MM_IOMMU_HPA_DIRTY	2UL
 
-/* Who may install translations that lead to a region */
-#define MM_IOMMU_OPEN		1	/* anybody with the MMU on */
+/* What readers may do with a region */
+#define MM_IOMMU_OPEN		1	/* install translations to it, with the MMU on */
 #define MM_IOMMU_OPEN_REAL	2	/* and with the MMU off */
+#define MM_IOMMU_KEEP		4	/* keep counts of it */
+
+/*
+ * Counts that a reader keeps at most.  If there are more it keeps half of this: enough for
+ * the longest list of H_PUT_TCE_INDIRECT, and one to hold the region.
+ */
+#define MM_IOMMU_KEPT_MAX	(2 * (512UL + 1))
 
 /**
  * struct mm_iommu_table_group_mem_t - one region of preregistered memory
@@ -82,7 +99,7 @@ struct mm_struct;
  * @used: registrations by containers; under mm_iommu::lock
  * @mapped: see "Life of a region" above
  * @pageshift: the largest IOMMU page that every page of the region can back
- * @open: MM_IOMMU_OPEN*; 0 when @used is, or when it was retired
+ * @open: MM_IOMMU_OPEN* and MM_IOMMU_KEEP; 0 when @used is, or when it was retired
  * @ua: user address of the first byte, a multiple of PAGE_SIZE
  * @entries: size in pages of PAGE_SIZE
  * @chunks: page list: @entries host physical addresses, a page per chunk
@@ -122,7 +139,7 @@ struct mm_iommu_regions {
 
 /**
  * struct mm_iommu - what an mm has of preregistered memory, and who reads it
- * @lock: registrations; nests outside nothing
+ * @lock: registrations; readers_lock is taken under it, and no other lock
  * @regions: the array, or NULL; changed under @lock, read in sections
  * @readers_lock: @readers; held while a grace period is waited for
  * @readers: struct mm_iommu_reader::next
@@ -141,6 +158,8 @@ struct mm_iommu {
  * @seq: odd in a section; written by one CPU at a time
  * @hint: where it found its last region, see mm_iommu_find()
  * @old_hint: the same for regions that translations led to which have gone
+ * @kept: region that it keeps counts of, or NULL; see "Counts that stay" above
+ * @nr_kept: how many, 1 at least; not used without @kept
  *
  * There is one in each virtual CPU, and one in each open table for the VFIO ioctls
  * that work on it.
@@ -151,6 +170,8 @@ struct mm_iommu_reader {
 	unsigned int seq;
 	u32 hint;
 	u32 old_hint;
+	struct mm_iommu_table_group_mem_t *kept;
+	unsigned long nr_kept;
 };
 
 /**
@@ -196,6 +217,98 @@ struct mm_iommu_table_group_mem_t *mm_iommu_get(struct mm_struct *mm,
 long mm_iommu_put(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem);
 void mm_iommu_drop(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem);
 bool mm_iommu_reap(struct mm_struct *mm);
+
+/**
+ * mm_iommu_has() - does a region hold all of a range of user addresses
+ * @mem: region that is there to be looked at
+ * @ua: first user address
+ * @size: bytes, at least 1
+ *
+ * Context: any, real mode included.
+ * Return: true if it does.
+ */
+static __always_inline bool
+mm_iommu_has(const struct mm_iommu_table_group_mem_t *mem, unsigned long ua,
+	     unsigned long size)
+{
+	const unsigned long all = mem->entries << PAGE_SHIFT;
+
+	/* A @ua below the region wraps, and is further away than any size */
+	return ua - mem->ua < all && size <= all - (ua - mem->ua);
+}
+
+/**
+ * mm_iommu_kept() - the region that a reader keeps counts of
+ * @reader: in a section
+ *
+ * Context: any, real mode included.
+ * Return: the region, of which the reader may use and change @nr_kept for the rest of the
+ * section; or NULL.
+ */
+static __always_inline struct mm_iommu_table_group_mem_t *
+mm_iommu_kept(const struct mm_iommu_reader *reader)
+{
+	/* It is there to be looked at in this section, whoever takes its counts back */
+	struct mm_iommu_table_group_mem_t *mem = READ_ONCE(reader->kept);
+
+	return mem && READ_ONCE(mem->open) & MM_IOMMU_KEEP ? mem : NULL;
+}
+
+/**
+ * mm_iommu_use_kept() - have the counts that a reader keeps of a region
+ * @reader: in a section; keeps none of the region afterwards
+ * @mem: region
+ *
+ * Context: any, real mode included.
+ * Return: how many, which are the caller's from now on; 0 if it keeps none.
+ */
+static __always_inline unsigned long
+mm_iommu_use_kept(struct mm_iommu_reader *reader,
+		  const struct mm_iommu_table_group_mem_t *mem)
+{
+	if (mm_iommu_kept(reader) != mem)
+		return 0;
+
+	WRITE_ONCE(reader->kept, NULL);
+	return reader->nr_kept;
+}
+
+/**
+ * mm_iommu_keep() - keep counts of a region, or drop them
+ * @reader: in a section; what it keeps of another region is dropped
+ * @mem: region
+ * @n: counts that the caller has of it, and passes on; 1 at least
+ *
+ * The caller has invalidated what these counts were of, and waited for that (mb()).
+ *
+ * Context: any, real mode included.
+ */
+static __always_inline void mm_iommu_keep(struct mm_iommu_reader *reader,
+					  struct mm_iommu_table_group_mem_t *mem,
+					  unsigned long n)
+{
+	struct mm_iommu_table_group_mem_t *kept = mm_iommu_kept(reader);
+
+	/* What it keeps and may not change, it cannot exchange either */
+	if (unlikely(!(READ_ONCE(mem->open) & MM_IOMMU_KEEP) ||
+		     (!kept && READ_ONCE(reader->kept)))) {
+		atomic64_sub(n, &mem->mapped);
+		return;
+	}
+
+	if (likely(kept == mem)) {
+		n += reader->nr_kept;
+	} else {
+		if (kept)
+			atomic64_sub(reader->nr_kept, &kept->mapped);
+		WRITE_ONCE(reader->kept, mem);
+	}
+	if (unlikely(n > MM_IOMMU_KEPT_MAX)) {
+		atomic64_sub(n - MM_IOMMU_KEPT_MAX / 2, &mem->mapped);
+		n = MM_IOMMU_KEPT_MAX / 2;
+	}
+	reader->nr_kept = n;
+}
 
 static __always_inline bool mm_iommu_slot_has(const struct mm_iommu_slot *slot,
 					      unsigned long ua,

@@ -18,6 +18,9 @@
  *    emptied at once.  So a reader that finds a region may fail to raise
  *    @mapped, but never raises it on memory that is being unpinned.
  *
+ *  - A region that a reader keeps counts of has them in @mapped, so it is in an array,
+ *    and is there to be looked at under mm_iommu::lock and mm_iommu::readers_lock.
+ *
  *  - Unregistering does not fail for want of memory.
  *
  *  - Pages are unpinned after a grace period, not before: a hypercall in guest
@@ -28,8 +31,9 @@
  *    containers register it, and for as long as its pages are pinned.
  *
  * Locks.  mm_iommu::lock is taken for a short time: pages are pinned, unpinned and
- * accounted for, and grace periods waited for, without it.  mmap_lock is this
- * mm's, and not taken under it.
+ * accounted for without it, and grace periods waited for, but for those of
+ * mm_iommu_recall() and after it.  No section waits for it.  mmap_lock is this mm's, and
+ * not taken under it.  mm_iommu::readers_lock is taken under it.
  */
 
 #include <linux/delay.h>
@@ -95,11 +99,25 @@ void mm_iommu_reader_add(struct mm_iommu *iommu, struct mm_iommu_reader *reader)
 	reader->seq = 0;
 	reader->hint = 0;
 	reader->old_hint = 0;
+	reader->kept = NULL;
 	mutex_lock(&iommu->readers_lock);
 	list_add(&reader->next, &iommu->readers);
 	mutex_unlock(&iommu->readers_lock);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_reader_add);
+
+/* Drop the counts that @reader, which does not look at them now, keeps of a region */
+static void mm_iommu_take_back(struct mm_iommu_reader *reader)
+{
+	lockdep_assert_held(&reader->iommu->readers_lock);
+
+	if (!reader->kept)
+		return;
+
+	atomic64_sub(reader->nr_kept, &reader->kept->mapped);
+	/* Pairs with what the reader stores if it sees NULL here */
+	smp_store_release(&reader->kept, NULL);
+}
 
 /**
  * mm_iommu_reader_del() - end what mm_iommu_reader_add() began
@@ -110,6 +128,7 @@ EXPORT_SYMBOL_GPL(mm_iommu_reader_add);
 void mm_iommu_reader_del(struct mm_iommu_reader *reader)
 {
 	mutex_lock(&reader->iommu->readers_lock);
+	mm_iommu_take_back(reader);
 	list_del(&reader->next);
 	mutex_unlock(&reader->iommu->readers_lock);
 }
@@ -136,6 +155,20 @@ static void mm_iommu_wait(const struct mm_iommu_reader *reader)
 	}
 }
 
+static void mm_iommu_wait_all(struct mm_iommu *iommu)
+{
+	const struct mm_iommu_reader *reader;
+
+	lockdep_assert_held(&iommu->readers_lock);
+	/*
+	 * What was unlinked comes before the looks at the readers.  Pairs with
+	 * the smp_mb() in mm_iommu_enter().
+	 */
+	smp_mb();
+	list_for_each_entry(reader, &iommu->readers, next)
+		mm_iommu_wait(reader);
+}
+
 /**
  * mm_iommu_synchronize() - wait for a grace period
  * @iommu: the mm's object
@@ -148,20 +181,35 @@ static void mm_iommu_wait(const struct mm_iommu_reader *reader)
  */
 void mm_iommu_synchronize(struct mm_iommu *iommu)
 {
-	const struct mm_iommu_reader *reader;
-
 	might_sleep();
 	mutex_lock(&iommu->readers_lock);
-	/*
-	 * What was unlinked comes before the looks at the readers.  Pairs with
-	 * the smp_mb() in mm_iommu_enter().
-	 */
-	smp_mb();
-	list_for_each_entry(reader, &iommu->readers, next)
-		mm_iommu_wait(reader);
+	mm_iommu_wait_all(iommu);
 	mutex_unlock(&iommu->readers_lock);
 }
 EXPORT_SYMBOL_GPL(mm_iommu_synchronize);
+
+/*
+ * Take back the counts that readers keep of regions whose MM_IOMMU_KEEP was cleared.  A
+ * section that has seen it set is waited for.  A later one sees it clear, and lets what it
+ * keeps alone.
+ */
+static void mm_iommu_recall(struct mm_iommu *iommu)
+{
+	struct mm_iommu_reader *reader;
+
+	lockdep_assert_held(&iommu->lock);
+
+	mutex_lock(&iommu->readers_lock);
+	mm_iommu_wait_all(iommu);
+	list_for_each_entry(reader, &iommu->readers, next) {
+		/* Others change under their readers' hands */
+		struct mm_iommu_table_group_mem_t *mem = READ_ONCE(reader->kept);
+
+		if (mem && !(mem->open & MM_IOMMU_KEEP))
+			mm_iommu_take_back(reader);
+	}
+	mutex_unlock(&iommu->readers_lock);
+}
 
 static unsigned long mm_iommu_nr_chunks(unsigned long entries)
 {
@@ -220,13 +268,13 @@ static void mm_iommu_release(struct mm_struct *mm, struct llist_head *dead)
 static void mm_iommu_set_used(struct mm_iommu_table_group_mem_t *mem,
 			      unsigned long used)
 {
-	unsigned int open = MM_IOMMU_OPEN;
+	unsigned int open = MM_IOMMU_OPEN | MM_IOMMU_KEEP;
 
 	if (!is_vmalloc_addr(mem->chunks))
 		open |= MM_IOMMU_OPEN_REAL;
 
 	mem->used = used;
-	/* Pairs with READ_ONCE() in iommu_user_open_region() */
+	/* Pairs with READ_ONCE() in iommu_user_open_region() and mm_iommu_kept() */
 	WRITE_ONCE(mem->open, used ? open : 0);
 }
 
@@ -322,8 +370,8 @@ static long mm_iommu_pin(struct mm_iommu_table_group_mem_t *mem)
 }
 
 /*
- * Take the region in slot @at out of the array and add it to @dead, unless a
- * translation leads to it.  Returns false in that case.
+ * Take the region in slot @at out of the array and add it to @dead, unless somebody has a
+ * count of it.  Returns false in that case.
  */
 static bool mm_iommu_retire(struct mm_iommu *iommu, unsigned int at,
 			    struct llist_head *dead)
@@ -336,8 +384,9 @@ static bool mm_iommu_retire(struct mm_iommu *iommu, unsigned int at,
 	/*
 	 * Pairs with the full barrier of iommu_user_put() and iommu_user_drop():
 	 * whoever sees 1 here also sees that the invalidations before the last
-	 * decrement are complete; what is done to the pages comes after the
-	 * smp_mb() in mm_iommu_synchronize().  From 0 on iommu_user_take() fails.
+	 * decrement are complete, be it theirs or that of mm_iommu_take_back() behind
+	 * them; what is done to the pages comes after the smp_mb() in
+	 * mm_iommu_wait_all().  From 0 on iommu_user_take() fails.
 	 */
 	if (atomic64_cmpxchg(&mem->mapped, 1, 0) != 1)
 		return false;
@@ -348,15 +397,53 @@ static bool mm_iommu_retire(struct mm_iommu *iommu, unsigned int at,
 	return true;
 }
 
+/*
+ * The same for a region that was dropped.  All of them are recalled at once, when the
+ * first one needs it, as *@recalled says.
+ */
+static bool mm_iommu_retire_dropped(struct mm_iommu *iommu, unsigned int at,
+				    struct llist_head *dead, bool *recalled)
+{
+	if (mm_iommu_retire(iommu, at, dead))
+		return true;
+	if (*recalled)
+		return false;
+
+	mm_iommu_recall(iommu);
+	*recalled = true;
+	return mm_iommu_retire(iommu, at, dead);
+}
+
+/* And for one that is registered, of which readers may go on to keep counts on failure */
+static bool mm_iommu_retire_used(struct mm_iommu *iommu, unsigned int at,
+				 struct llist_head *dead)
+{
+	struct mm_iommu_table_group_mem_t *mem = iommu->regions->slot[at].mem;
+
+	if (mm_iommu_retire(iommu, at, dead))
+		return true;
+
+	/* New translations may lead there meanwhile, for counts taken one by one */
+	WRITE_ONCE(mem->open, mem->open & ~MM_IOMMU_KEEP);
+	mm_iommu_recall(iommu);
+	if (mm_iommu_retire(iommu, at, dead))
+		return true;
+
+	/* Sections that saw @mem as kept do not see MM_IOMMU_KEEP set again */
+	mm_iommu_synchronize(iommu);
+	mm_iommu_set_used(mem, mem->used);
+	return false;
+}
+
 static unsigned int mm_iommu_nr_slots(const struct mm_iommu *iommu)
 {
 	return iommu->regions ? iommu->regions->nr : 0;
 }
 
 /*
- * Take the lock, with an array that has room for one region more; NULL, and the lock is
- * not taken, without memory.  Not allocated under the lock: memory that is accounted for
- * can take long.
+ * Take the lock, and return an array that has room for one region more.  Returns NULL
+ * without the lock if there is no memory.  It is not allocated under the lock, as memory that
+ * is accounted for can take long.
  */
 static struct mm_iommu_regions *mm_iommu_lock_array(struct mm_iommu *iommu)
 {
@@ -395,8 +482,8 @@ static long mm_iommu_insert(struct mm_iommu *iommu,
 		.size = mem->entries << PAGE_SHIFT,
 		.mem = mem,
 	};
+	bool placed = false, recalled = false;
 	unsigned int i, n = 0;
-	bool placed = false;
 
 	lockdep_assert_held(&iommu->lock);
 
@@ -408,7 +495,8 @@ static long mm_iommu_insert(struct mm_iommu *iommu,
 		if (!s->mem)
 			continue;
 		if (s->ua < slot.ua + slot.size && slot.ua < s->ua + s->size) {
-			if (!s->mem->used && mm_iommu_retire(iommu, i, dead))
+			if (!s->mem->used &&
+			    mm_iommu_retire_dropped(iommu, i, dead, &recalled))
 				continue;
 			return -EINVAL;
 		}
@@ -569,8 +657,8 @@ long mm_iommu_put(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem)
 	mutex_lock(&iommu->lock);
 	if (mem->used > 1)
 		mm_iommu_set_used(mem, mem->used - 1);
-	else if (!mm_iommu_retire(iommu, mm_iommu_slot_of(iommu->regions, mem->ua),
-				  &dead))
+	else if (!mm_iommu_retire_used(iommu, mm_iommu_slot_of(iommu->regions, mem->ua),
+				       &dead))
 		ret = -EBUSY;
 	mutex_unlock(&iommu->lock);
 
@@ -618,9 +706,8 @@ bool mm_iommu_reap(struct mm_struct *mm)
 	struct mm_iommu *iommu = mm->context.iommu;
 	struct mm_iommu_table_group_mem_t *mem;
 	LLIST_HEAD(dead);
+	bool found, recalled = false;
 	unsigned int i;
-
-	bool found;
 
 	if (!iommu)
 		return false;
@@ -629,7 +716,7 @@ bool mm_iommu_reap(struct mm_struct *mm)
 	for (i = 0; iommu->regions && i < iommu->regions->nr; ++i) {
 		mem = iommu->regions->slot[i].mem;
 		if (mem && !mem->used)
-			mm_iommu_retire(iommu, i, &dead);
+			mm_iommu_retire_dropped(iommu, i, &dead, &recalled);
 	}
 	mutex_unlock(&iommu->lock);
 

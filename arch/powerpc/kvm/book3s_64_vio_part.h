@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The hardware entries that a guest entry stands for, its parts: they are locked and
+ * changed together, in all tables.
+ */
+#ifndef POWERPC_KVM_BOOK3S_64_VIO_PART_H
+#define POWERPC_KVM_BOOK3S_64_VIO_PART_H
+
+#include "book3s_64_vio_view.h"
+
+/**
+ * struct kvmppc_tce_part - one of the hardware entries of run->idx
+ * @t: its table, an index into run->pos
+ * @end: the entry after the last part in that table
+ * @ua: bytes from the first part of that table on
+ * @pos: its place
+ */
+struct kvmppc_tce_part {
+	unsigned int t;
+	unsigned long end;
+	unsigned long ua;
+	struct iommu_user_pos pos;
+};
+
+/* Do up to @n entries at @pos, which have one lock, lead nowhere? */
+static __always_inline bool kvmppc_tce_line_is_clear(const struct iommu_user_pos *pos,
+						     unsigned long n)
+{
+	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
+	u64 *words, old = 0;
+	unsigned long i;
+
+	if (virt)
+		preempt_disable();
+	if (iommu_user_lock_line(pos->user, &words, virt)) {
+		for (i = 0; i < n; ++i)
+			old |= iommu_user_read(words + i);
+		iommu_user_unlock_line(pos->user);
+	} else {
+		old = IOMMU_USER_LOCK;
+	}
+	if (virt)
+		preempt_enable();
+	return !old;
+}
+
+/* Do the parts of run->idx in a table lead nowhere?  *@absent is set if one has no level */
+static __always_inline bool
+kvmppc_tce_table_is_clear(const struct kvmppc_tce_run *run, struct iommu_table *tbl,
+			  bool *absent)
+{
+	unsigned long entry = kvmppc_tce_entry(run->stt, tbl, run->idx);
+	unsigned long end = kvmppc_tce_entry(run->stt, tbl, run->idx + 1);
+	struct iommu_user_pos pos = { .tbl = tbl };
+	unsigned long n;
+
+	for (; entry < end; entry += n) {
+		if (!iommu_user_seek(&pos, entry)) {
+			*absent = true;
+			n = pos.left;
+			continue;
+		}
+		n = min3(end - entry, pos.left, iommu_user_line_left(pos.user));
+		if (!kvmppc_tce_line_is_clear(&pos, n))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Do all parts of run->idx lead nowhere, with @tce in the shadow already, some of them
+ * because they have no level?  To clear them no level has to be allocated.  Where tables
+ * have one level, nobody asks: the lines are locked for the change anyway.
+ */
+static __always_inline bool kvmppc_tce_is_absent(struct kvmppc_tce_run *run, u64 tce)
+{
+	bool levels = false, absent = false;
+	unsigned int t;
+
+	for (t = 0; t < run->nr; ++t)
+		levels |= run->pos[t].tbl->it_indirect_levels;
+
+	for (t = 0; levels && t < run->nr; ++t)
+		if (!kvmppc_tce_table_is_clear(run, run->pos[t].tbl, &absent))
+			return false;
+
+	return absent && kvmppc_tce_reads(run, tce);
+}
+
+/* The first part in table part->t; all levels are there */
+static __always_inline void
+kvmppc_tce_first_part(const struct kvmppc_tce_run *run,
+		      struct kvmppc_tce_part *part)
+{
+	struct iommu_table *tbl = run->pos[part->t].tbl;
+
+	part->end = kvmppc_tce_entry(run->stt, tbl, run->idx + 1);
+	part->ua = 0;
+	part->pos.tbl = tbl;
+	iommu_user_seek(&part->pos, kvmppc_tce_entry(run->stt, tbl, run->idx));
+}
+
+/* Locking order: by table, and by entry */
+static __always_inline void
+kvmppc_tce_next_part(const struct kvmppc_tce_run *run,
+		     struct kvmppc_tce_part *part)
+{
+	struct iommu_user_pos *pos = &part->pos;
+
+	iommu_user_next(pos);
+	part->ua += 1UL << pos->tbl->it_page_shift;
+	if (pos->entry == part->end) {
+		if (++part->t < run->nr)
+			kvmppc_tce_first_part(run, part);
+	} else if (!pos->left) {
+		iommu_user_seek(pos, pos->entry);
+	}
+}
+
+/* Part @i of some: has it another lock than the one before it? */
+static __always_inline bool
+kvmppc_tce_begins_line(const struct kvmppc_tce_part *part, unsigned long i)
+{
+	return !i || !part->ua || iommu_user_has_lock(part->pos.user);
+}
+
+/* Unlock the lines of @n parts */
+static __always_inline void
+kvmppc_tce_unlock_parts(const struct kvmppc_tce_run *run,
+			struct kvmppc_tce_part part, unsigned long n)
+{
+	unsigned long i;
+
+	for (i = 0; i < n; ++i, kvmppc_tce_next_part(run, &part))
+		if (kvmppc_tce_begins_line(&part, i))
+			iommu_user_unlock_line(part.pos.user);
+}
+
+/*
+ * Lock the lines of @n parts.  False when another CPU has one of them, for whichever
+ * entry, and this mode does not wait for it.
+ */
+static __always_inline bool
+kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
+		      const struct kvmppc_tce_part *first, unsigned long n)
+{
+	struct kvmppc_tce_part part = *first;
+	unsigned long i;
+	u64 *word;
+
+	for (i = 0; i < n; ++i, kvmppc_tce_next_part(run, &part)) {
+		if (!kvmppc_tce_begins_line(&part, i))
+			continue;
+		if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT) {
+			iommu_user_lock_line(part.pos.user, &word, true);
+		} else if (!iommu_user_trylock_line(part.pos.user, &word)) {
+			kvmppc_tce_unlock_parts(run, *first, i);
+			return false;
+		}
+	}
+	/* Their words are read one by one now: pairs with iommu_user_unlock_line() */
+	smp_acquire__after_ctrl_dep();
+	return true;
+}
+
+/*
+ * Do @n parts, whose lines are locked, lead to more regions than the batch has room for?  Each
+ * would take an invalidation of its own, which is not for guest context.
+ */
+static __always_inline bool
+kvmppc_tce_has_no_room(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
+		       unsigned long n)
+{
+	unsigned int room = IOMMU_USER_REFS - run->batch.nr;
+	struct mm_iommu_table_group_mem_t *mem = NULL;
+
+	for (; n; --n, kvmppc_tce_next_part(run, &part)) {
+		const u64 old = READ_ONCE(*part.pos.user);
+		const unsigned long ua = old & IOMMU_USER_UA;
+
+		if (!(old & IOMMU_USER_SET) ||
+		    (mem && mm_iommu_has(mem, ua, 1)) ||
+		    iommu_user_ref_find(&run->batch, ua, 1))
+			continue;
+		if (!room--)
+			return true;
+		mem = iommu_user_region(run->batch.reader, ua);
+	}
+	return false;
+}
+
+/*
+ * Change @n parts, whose lines are locked; all of them are tried if it is to clear.  Returns
+ * the last error.
+ */
+static __always_inline int
+kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
+		     unsigned long n, u64 perm, unsigned long ua,
+		     struct iommu_user_ref *ref)
+{
+	int error = 0, ret;
+
+	for (; n && !(error && perm); --n, kvmppc_tce_next_part(run, &part)) {
+		u64 old = iommu_user_read(part.pos.user);
+		u64 user = 0, new = 0;
+
+		if (perm) {
+			new = iommu_user_tce(ref->mem, part.pos.tbl,
+					     ua + part.ua, perm);
+			user = (ua + part.ua) | IOMMU_USER_SET;
+		}
+		ret = iommu_user_set(&run->batch, &part.pos, new, old,
+				     KVMPPC_TCE_MODE);
+		if (ret) {
+			error = ret;
+			continue;
+		}
+		if (perm)
+			ref->credit--;
+		iommu_user_change(part.pos.user, user);
+	}
+
+	return error;
+}
+
+/*
+ * What was gone of run->idx, in tables @t to @last, that the batch had no room for: one
+ * invalidation for all
+ */
+static __always_inline void kvmppc_tce_put_gone(struct kvmppc_tce_run *run,
+						unsigned int t, unsigned int last)
+{
+	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
+	struct iommu_user_batch *batch = &run->batch;
+
+	if (!virt || !batch->gone || !batch->nr_gone)
+		return;
+
+	for (; t < run->nr && t <= last; ++t) {
+		struct iommu_table *tbl = run->pos[t].tbl;
+
+		iommu_user_kill(tbl, kvmppc_tce_entry(run->stt, tbl, run->idx),
+				1UL << kvmppc_tce_parts_shift(run->stt, tbl),
+				KVMPPC_TCE_MODE);
+		run->stat->tce_invalidations++;
+	}
+	while (batch->nr_gone)
+		iommu_user_drop(batch->reader, batch->gone[--batch->nr_gone]);
+}
+
+#endif /* POWERPC_KVM_BOOK3S_64_VIO_PART_H */

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A run: a hypercall at work on consecutive entries of a TCE table.  See
+ * book3s_64_vio.h for its rules.
+ */
+#ifndef POWERPC_KVM_BOOK3S_64_VIO_RUN_H
+#define POWERPC_KVM_BOOK3S_64_VIO_RUN_H
+
+#ifndef KVMPPC_TCE_MODE
+#error "Who includes this says by KVMPPC_TCE_MODE where its code runs"
+#endif
+
+#include "book3s_64_vio_table.h"
+#include "book3s_64_vio_memory.h"
+
+/* Tables that a run deals with; a LIOBN bound to more is left to the VMM */
+#define KVMPPC_TCE_TABLES	4
+
+/* Parts of an entry in a table; the VMM splits larger entries */
+#define KVMPPC_TCE_PARTS	4096UL
+
+/**
+ * struct kvmppc_tce_run - a hypercall at work
+ * @stat: counters of the calling virtual CPU
+ * @stt: the LIOBN
+ * @slot: memslot met last
+ * @idx: the entry that is next, counted from the LIOBN's first
+ * @first: the first entry that is not invalidated yet
+ * @end: the entry after the last of the call
+ * @shadow: word of @idx, or NULL where there is no page
+ * @shadow_left: entries from @idx on that share this page
+ * @nr: tables
+ * @work: hardware entries that a guest entry stands for, in all tables; 1 at least
+ * @at_once: hardware entries that a piece of a guest entry may have
+ * @flat: one part per entry in each table, and not @in_pieces
+ * @simple: @flat, and one table
+ * @in_pieces: entries are changed with the LIOBN's large_lock held
+ * @mem: memory around the page met last, if @flat
+ * @flushes: how often the batch may still be full, in guest context
+ * @batch: counts of regions
+ * @pos: places of @idx in the tables; with several, after kvmppc_tce_span_several() only
+ */
+struct kvmppc_tce_run {
+	struct kvm_vcpu_stat *stat;
+	struct kvmppc_spapr_tce_table *stt;
+	struct kvm_memory_slot *slot;
+	unsigned long idx;
+	unsigned long first;
+	unsigned long end;
+	u64 *shadow;
+	unsigned long shadow_left;
+	unsigned int nr;
+	unsigned long work;
+	unsigned long at_once;
+	bool flat;
+	bool simple;
+	bool in_pieces;
+	struct kvmppc_tce_mem mem;
+	unsigned int flushes;
+	struct iommu_user_batch batch;
+	struct iommu_user_pos pos[KVMPPC_TCE_TABLES];
+};
+
+/* Leave a hypercall to the next tier, and count why */
+static __always_inline long kvmppc_tce_hard(u64 *why)
+{
+	++*why;
+	return H_TOO_HARD;
+}
+
+/* The same, for what only the VMM can do: the tiers in between do not try */
+static __always_inline long kvmppc_tce_hopeless(struct kvm_vcpu *vcpu, u64 *why)
+{
+	vcpu->arch.tce_hopeless = true;
+	return kvmppc_tce_hard(why);
+}
+
+/*
+ * Must the call be repeated a little later, because another CPU or the hypervisor
+ * is busy?
+ */
+static __always_inline bool kvmppc_tce_is_busy(long ret)
+{
+	return ret == H_BUSY || ret == H_LONG_BUSY_ORDER_1_MSEC;
+}
+
+/* What a hypervisor below did not do, for @error: it refused, or is busy */
+static __always_inline long kvmppc_tce_refused(struct kvmppc_tce_run *run,
+					       int error)
+{
+	if (error != -EAGAIN)
+		return H_HARDWARE;
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+		return H_LONG_BUSY_ORDER_1_MSEC;
+	return kvmppc_tce_hard(&run->stat->tce_hard_busy);
+}
+
+/*
+ * Prepare a run over entries [@idx, @idx + @n).  H_TOO_HARD when a table is not
+ * to be changed from here: its window was removed, a v1 container pins its
+ * pages one by one, or this mode cannot.
+ */
+static __always_inline long
+kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
+		 struct kvmppc_spapr_tce_table *stt, unsigned long idx,
+		 unsigned long n)
+{
+	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
+	struct kvmppc_spapr_tce_iommu_table *stit;
+	unsigned long work = 0, foreign = 0;
+	enum kvmppc_tce_way way;
+	bool lists = false;
+	struct list_head *at;
+
+	run->stt = stt;
+	run->slot = NULL;
+	run->idx = idx;
+	run->first = idx;
+	run->end = idx + n;
+	run->shadow_left = 0;
+	run->mem.limit = 0;
+	run->nr = 0;
+
+	/* Pairs with list_add_tail_rcu() in kvmppc_tce_link() */
+	for (at = READ_ONCE(stt->iommu_tables.next); at != &stt->iommu_tables;
+	     at = READ_ONCE(at->next)) {
+		struct iommu_table *tbl;
+		unsigned long parts;
+
+		stit = list_entry(at, struct kvmppc_spapr_tce_iommu_table, next);
+		tbl = stit->tbl;
+		if (run->nr == KVMPPC_TCE_TABLES ||
+		    !kvmppc_tce_usable(stt->kvm, tbl))
+			return kvmppc_tce_hopeless(vcpu,
+						   &run->stat->tce_hard_table);
+		if (!iommu_user_can(tbl, KVMPPC_TCE_MODE) ||
+		    iommu_user_is_crowded(tbl, KVMPPC_TCE_MODE))
+			return kvmppc_tce_hard(&run->stat->tce_hard_table);
+
+		parts = 1UL << kvmppc_tce_parts_shift(stt, tbl);
+		if (parts > KVMPPC_TCE_PARTS)
+			return kvmppc_tce_hopeless(vcpu,
+						   &run->stat->tce_hard_count);
+		work += parts;
+		if (!tbl->it_base) {
+			foreign += parts;
+			lists |= !!tbl->it_ops->put_list;
+		}
+		run->pos[run->nr].tbl = tbl;
+		run->pos[run->nr].left = 0;
+		run->nr++;
+	}
+
+	/*
+	 * Whoever takes the device away waits for an entry until it is done, and each
+	 * part may be a hypercall
+	 */
+	if (unlikely(foreign > IOMMU_USER_PIECE))
+		return kvmppc_tce_hopeless(vcpu, &run->stat->tce_hard_count);
+
+	run->at_once = foreign ? IOMMU_USER_FOREIGN : IOMMU_USER_PIECE;
+	way = READ_ONCE(stt->way);
+	/* A list that the hypervisor is too busy for keeps lines locked for some time */
+	if (!virt && n && (way != KVMPPC_TCE_AT_ONCE || (lists && n > 1) ||
+			   n * foreign > IOMMU_USER_FOREIGN))
+		return kvmppc_tce_hard(&run->stat->tce_hard_count);
+	if (n && way == KVMPPC_TCE_NEITHER)
+		return H_BUSY;
+	/* A binding that has ended is seen beside one that was not to be with it */
+	if (n && way == KVMPPC_TCE_AT_ONCE &&
+	    (work > IOMMU_USER_PIECE || foreign > IOMMU_USER_FOREIGN))
+		return virt ? H_BUSY : kvmppc_tce_hard(&run->stat->tce_hard_count);
+
+	run->in_pieces = way == KVMPPC_TCE_IN_PIECES;
+	run->flat = run->nr && work == run->nr && !run->in_pieces;
+	run->simple = work == 1 && !run->in_pieces;
+	run->work = max(work, 1UL);
+	iommu_user_begin(&run->batch, &vcpu->arch.tce_reader);
+	return H_SUCCESS;
+}
+
+/* Invalidate what was changed, then drop the counts of what was replaced */
+static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run)
+{
+	unsigned long n = run->idx - run->first;
+	unsigned int t;
+
+	for (t = 0; n && t < run->nr; ++t) {
+		struct iommu_table *tbl = run->pos[t].tbl;
+
+		iommu_user_kill(tbl,
+				kvmppc_tce_entry(run->stt, tbl, run->first),
+				n << kvmppc_tce_parts_shift(run->stt, tbl),
+				KVMPPC_TCE_MODE);
+		run->stat->tce_invalidations++;
+	}
+
+	if (run->nr)
+		iommu_user_put(&run->batch);
+	run->mem.limit = 0;
+	run->first = run->idx;
+}
+
+static __always_inline void kvmppc_tce_move(struct kvmppc_tce_run *run,
+					    unsigned long n)
+{
+	run->idx += n;
+	if (run->shadow_left) {
+		run->shadow_left -= n;
+		if (run->shadow)
+			run->shadow += n;
+	}
+}
+
+static __always_inline void kvmppc_tce_next(struct kvmppc_tce_run *run)
+{
+	kvmppc_tce_move(run, 1);
+}
+
+#endif /* POWERPC_KVM_BOOK3S_64_VIO_RUN_H */

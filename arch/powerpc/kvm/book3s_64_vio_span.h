@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Entries of a run that resemble the one before, for as long as what was looked up for
+ * that one serves.  They are changed line by line.
+ */
+#ifndef POWERPC_KVM_BOOK3S_64_VIO_SPAN_H
+#define POWERPC_KVM_BOOK3S_64_VIO_SPAN_H
+
+#include "book3s_64_vio_line.h"
+#include "book3s_64_vio_view.h"
+
+/*
+ * Entries from run->idx on for which run->pos and run->shadow serve.  None before
+ * the first step, or in a table of several parts.
+ */
+static __always_inline unsigned long
+kvmppc_tce_span(const struct kvmppc_tce_run *run, const __be64 *list)
+{
+	if (!run->simple || !run->shadow_left || !run->pos[0].user)
+		return 0;
+	/* An entry that stays clear needs no shadow page; one that is mapped does */
+	if (list && !run->shadow)
+		return 0;
+
+	return min3(run->end - run->idx, run->shadow_left, run->pos[0].left);
+}
+
+/*
+ * The same for several tables.  Their places are looked up again, as steps of several
+ * tables leave run->pos alone.  The shadow page must exist, too.
+ */
+static noinline __maybe_unused unsigned long
+kvmppc_tce_span_several(struct kvmppc_tce_run *run)
+{
+	unsigned long n = run->end - run->idx;
+	unsigned int t;
+
+	if (!run->flat || !n || !kvmppc_tce_shadow(run))
+		return 0;
+
+	n = min(n, run->shadow_left);
+	for (t = 0; t < run->nr; ++t) {
+		struct iommu_user_pos *pos = &run->pos[t];
+
+		iommu_user_seek(pos, kvmppc_tce_entry(run->stt, pos->tbl,
+						      run->idx));
+		if (!pos->hw)
+			return 0;
+		n = min(n, pos->left);
+	}
+	return n;
+}
+
+static __always_inline void kvmppc_tce_span_end(struct kvmppc_tce_run *run,
+						unsigned long n)
+{
+	iommu_user_move(&run->pos[0], n);
+	kvmppc_tce_move(run, n);
+}
+
+/*
+ * Have a hypervisor change the @n entries of a span, whose lines are locked, and unlock
+ * them.  @ref as for iommu_user_put_list(); those that are to lead nowhere read back
+ * as @tce.
+ */
+static __always_inline long
+kvmppc_tce_put_span(struct kvmppc_tce_run *run, struct iommu_user_ref *ref,
+		    struct iommu_user_list *out, unsigned long n, u64 tce)
+{
+	struct iommu_user_pos *pos = &run->pos[0];
+	unsigned long i;
+	int ret;
+
+	if (!n)
+		return H_SUCCESS;
+
+	ret = iommu_user_put_list(&run->batch, ref, pos, out, n);
+	for (i = 0; i < n; ++i) {
+		const u64 user = out->user[i];
+
+		if (!user)
+			WRITE_ONCE(run->shadow[i], tce);
+		else if (ref)
+			WRITE_ONCE(run->shadow[i],
+				   ((user & IOMMU_USER_UA) - run->mem.to_user) |
+				   (be64_to_cpu(out->tce[i]) & IOMMU_USER_PERM));
+		iommu_user_change(pos->user + i, user);
+	}
+	iommu_user_unlock_lines(pos->user, n);
+	if (ret)
+		return kvmppc_tce_refused(run, ret);
+
+	*(ref ? &run->stat->tce_mapped : &run->stat->tce_cleared) += n;
+	kvmppc_tce_span_end(run, n);
+	return H_SUCCESS;
+}
+
+/*
+ * Install up to @n TCEs from @list for as long as each leads to run->mem, and
+ * replaces in the first table what led nowhere or to the same region.  An entry
+ * where this ends is not changed; it is read, and checked, anew.  @out is the list
+ * for the hypervisor that keeps the table, or NULL.
+ */
+static __always_inline long
+kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
+		    unsigned long n, const bool several,
+		    struct iommu_user_list *out)
+{
+	const struct kvmppc_tce_mem mem = run->mem;
+	struct kvmppc_tce_line line __uninitialized;
+	struct iommu_user_ref *ref = mem.ref;
+	unsigned long i = 0;
+
+	BUILD_BUG_ON(MM_IOMMU_HPA_DIRTY != TCE_PCI_WRITE);
+
+	line.nr = several ? run->nr : 1;
+	line.out = out;
+	line.gone = 0;
+	line.end = 0;
+
+	/* The last credit holds the region */
+	n = min(n, (ref->credit - 1) / line.nr);
+	while (i == line.end && i < n) {
+		line.at = i;
+		if (!kvmppc_tce_lock_tables(run, &line))
+			break;
+		line.end = min(n, i + iommu_user_line_left(run->pos[0].user + i));
+		i = kvmppc_tce_map_line(run, &mem, list, &line);
+		if (!out || i == line.at)
+			kvmppc_tce_unlock_tables(run, &line, line.nr);
+	}
+
+	if (out)
+		return kvmppc_tce_put_span(run, ref, out, i, 0);
+
+	run->stat->tce_mapped += i;
+	ref->credit -= i * line.nr;
+	ref->removed += line.gone;
+	kvmppc_tce_span_end(run, i);
+	return H_SUCCESS;
+}
+
+/*
+ * Make up to @n entries lead nowhere and read back as @tce, for as long as they
+ * lead nowhere, or to the region met last, in the first table.  An entry where this ends
+ * is not changed.  @out as for kvmppc_tce_map_span().
+ */
+static __always_inline long
+kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
+		      const bool several, struct iommu_user_list *out)
+{
+	struct kvmppc_tce_line line __uninitialized;
+	/* kvmppc_tce_set_others() may change which region was met last */
+	struct iommu_user_ref *ref = run->batch.cur;
+	unsigned long i = 0;
+
+	/* Without a shadow, all TCEs are 0 */
+	if (!run->shadow && tce)
+		return H_SUCCESS;
+
+	/*
+	 * A hypervisor is not asked for entries that lead nowhere before the first.  This
+	 * look without the lock is a guess: the step tries again.
+	 */
+	if (!run->shadow || !READ_ONCE(run->pos[0].user[0]))
+		out = NULL;
+
+	line.nr = several ? run->nr : 1;
+	line.out = out;
+	line.gone = 0;
+	line.end = 0;
+
+	while (i == line.end && i < n) {
+		line.at = i;
+		if (!kvmppc_tce_lock_tables(run, &line))
+			break;
+		line.end = min(n, i + iommu_user_line_left(run->pos[0].user + i));
+		i = kvmppc_tce_clear_line(run, ref, tce, &line);
+		if (!out || i == line.at)
+			kvmppc_tce_unlock_tables(run, &line, line.nr);
+	}
+
+	if (out)
+		return kvmppc_tce_put_span(run, NULL, out, i, tce);
+
+	run->stat->tce_cleared += i;
+	ref->removed += line.gone;
+	kvmppc_tce_span_end(run, i);
+	return H_SUCCESS;
+}
+
+/* Each span function once for one table and once for several */
+static noinline __maybe_unused void
+kvmppc_tce_map_one(struct kvmppc_tce_run *run, const __be64 *list,
+		   unsigned long n)
+{
+	kvmppc_tce_map_span(run, list, n, false, NULL);
+}
+
+static noinline __maybe_unused void
+kvmppc_tce_clear_one(struct kvmppc_tce_run *run, u64 tce, unsigned long n)
+{
+	kvmppc_tce_clear_span(run, tce, n, false, NULL);
+}
+
+static noinline __maybe_unused void
+kvmppc_tce_map_several(struct kvmppc_tce_run *run, const __be64 *list,
+		       unsigned long n)
+{
+	kvmppc_tce_map_span(run, list, n, true, NULL);
+}
+
+static noinline __maybe_unused void
+kvmppc_tce_clear_several(struct kvmppc_tce_run *run, u64 tce, unsigned long n)
+{
+	kvmppc_tce_clear_span(run, tce, n, true, NULL);
+}
+
+/* And for a table that a hypervisor keeps, if it takes lists */
+static noinline __maybe_unused long
+kvmppc_tce_list_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
+		     unsigned long n)
+{
+	struct iommu_user_list *out = iommu_user_list(run->pos[0].tbl);
+
+	if (!out || KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
+		return H_SUCCESS;
+	if (list)
+		return kvmppc_tce_map_span(run, list, n, false, out);
+	return kvmppc_tce_clear_span(run, tce, n, false, out);
+}
+
+/* What of guest memory is in the memslot met last; @mem->limit is 0 if nothing is */
+static __always_inline void
+kvmppc_tce_slot_mem(const struct kvmppc_tce_run *run, struct kvmppc_tce_mem *mem)
+{
+	const unsigned long size = 1UL << run->stt->page_shift;
+	const struct kvm_memory_slot *slot = run->slot;
+	unsigned long slot_size = slot ? slot->npages << PAGE_SHIFT : 0;
+
+	mem->limit = 0;
+	if (slot_size >= size && !(slot->flags & KVM_MEMSLOT_INVALID))
+		kvmppc_tce_set_mem(mem, slot, slot->base_gfn << PAGE_SHIFT, slot_size,
+				   size);
+}
+
+/*
+ * Write up to @n entries of a LIOBN that is bound to nothing, for as long as their
+ * TCEs lead to memslots that are found at once.  Without a list, all are @tce, which has
+ * no permissions (H_STUFF_TCE).
+ */
+static noinline __maybe_unused void
+kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
+		      unsigned long n)
+{
+	const unsigned long size = 1UL << run->stt->page_shift;
+	u64 *shadow = run->shadow;
+	unsigned long i, mapped = 0, off, ua;
+	struct kvmppc_tce_mem mem = {};
+
+	for (i = 0; !list && i < n; ++i)
+		WRITE_ONCE(shadow[i], tce);
+
+	kvmppc_tce_slot_mem(run, &mem);
+	for (; i < n; ++i) {
+		tce = kvmppc_tce_fetch(list + i);
+		off = tce - mem.base;
+		if (off < mem.limit && (tce & mem.mask) == TCE_PCI_READ) {
+			mapped++;
+		} else if (tce & IOMMU_USER_PERM) {
+			if (!kvmppc_tce_to_ua(run->stt->kvm, &run->slot, tce,
+					      size, &ua, false))
+				break;
+			kvmppc_tce_slot_mem(run, &mem);
+			mapped++;
+		}
+		WRITE_ONCE(shadow[i], tce);
+	}
+
+	run->stat->tce_mapped += mapped;
+	run->stat->tce_cleared += i - mapped;
+	kvmppc_tce_move(run, i);
+}
+
+/*
+ * Work entries that resemble the one before; @list as in kvmppc_tce_call.  Returns H_SUCCESS,
+ * or what kvmppc_tce_refused() says.
+ */
+static __always_inline long kvmppc_tce_hurry(struct kvmppc_tce_run *run,
+					     const __be64 *list, u64 tce)
+{
+	const bool several = run->nr > 1;
+	long ret = H_SUCCESS;
+	unsigned long n;
+
+	if (!run->nr) {
+		n = min(run->end - run->idx, run->shadow_left);
+		if (n && run->shadow)
+			kvmppc_tce_write_span(run, list, tce, n);
+		return H_SUCCESS;
+	}
+
+	n = several ? kvmppc_tce_span_several(run) : kvmppc_tce_span(run, list);
+	if (!n || (list && !run->mem.limit))
+		return H_SUCCESS;
+
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+		preempt_disable();
+	if (unlikely(!run->pos[0].hw) && KVMPPC_TCE_MODE != IOMMU_USER_REAL)
+		ret = kvmppc_tce_list_span(run, list, tce, n);
+	else if (list && several)
+		kvmppc_tce_map_several(run, list, n);
+	else if (list)
+		kvmppc_tce_map_one(run, list, n);
+	else if (several)
+		kvmppc_tce_clear_several(run, tce, n);
+	else
+		kvmppc_tce_clear_one(run, tce, n);
+	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+		preempt_enable();
+	return ret;
+}
+
+#endif /* POWERPC_KVM_BOOK3S_64_VIO_SPAN_H */

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where a run writes: the word that the guest reads back, and the levels of the tables
+ * that it is bound to.  What is not there is allocated in virtual mode only.
+ */
+#ifndef POWERPC_KVM_BOOK3S_64_VIO_VIEW_H
+#define POWERPC_KVM_BOOK3S_64_VIO_VIEW_H
+
+#include "book3s_64_vio_run.h"
+
+/* The shadow word of run->idx; NULL when its page is not there */
+static __always_inline u64 *kvmppc_tce_shadow(struct kvmppc_tce_run *run)
+{
+	u64 *page;
+
+	if (likely(run->shadow_left && run->shadow))
+		return run->shadow;
+
+	/* Pairs with smp_store_release() in kvmppc_tce_shadow_alloc() */
+	page = READ_ONCE(run->stt->pages[run->idx / TCES_PER_PAGE]);
+	run->shadow = page ? page + run->idx % TCES_PER_PAGE : NULL;
+	run->shadow_left = TCES_PER_PAGE - run->idx % TCES_PER_PAGE;
+	return run->shadow;
+}
+
+static __always_inline long
+kvmppc_tce_need_shadow(struct kvmppc_tce_run *run)
+{
+	if (likely(kvmppc_tce_shadow(run)))
+		return H_SUCCESS;
+	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
+		return kvmppc_tce_hard(&run->stat->tce_hard_shadow);
+	return kvmppc_tce_shadow_alloc(run->stt, run->idx);
+}
+
+/* Make sure that the level of @entry exists in both views of pos->tbl */
+static __always_inline long
+kvmppc_tce_need_level(struct kvmppc_tce_run *run, struct iommu_user_pos *pos,
+		      unsigned long entry)
+{
+	if (likely(iommu_user_seek(pos, entry)))
+		return H_SUCCESS;
+	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
+		return kvmppc_tce_hard(&run->stat->tce_hard_level);
+	if (iommu_user_populate(pos->tbl, entry) ||
+	    !iommu_user_seek(pos, entry))
+		return H_NOT_ENOUGH_RESOURCES;
+	return H_SUCCESS;
+}
+
+/* The places of all parts of run->idx; on return each run->pos is at the first */
+static __always_inline long
+kvmppc_tce_need_levels(struct kvmppc_tce_run *run)
+{
+	unsigned int t;
+	long ret;
+
+	for (t = 0; t < run->nr; ++t) {
+		struct iommu_user_pos *pos = &run->pos[t];
+		unsigned long first = kvmppc_tce_entry(run->stt, pos->tbl,
+						       run->idx);
+		unsigned long end = kvmppc_tce_entry(run->stt, pos->tbl,
+						     run->idx + 1);
+		unsigned long entry;
+
+		for (entry = first; entry < end; entry += pos->left) {
+			ret = kvmppc_tce_need_level(run, pos, entry);
+			if (ret != H_SUCCESS)
+				return ret;
+		}
+		iommu_user_seek(pos, first);
+	}
+	return H_SUCCESS;
+}
+
+/* Does the next entry read back as @tce? */
+static __always_inline bool kvmppc_tce_reads(struct kvmppc_tce_run *run, u64 tce)
+{
+	u64 *shadow = kvmppc_tce_shadow(run);
+
+	return (shadow ? READ_ONCE(*shadow) : 0) == tce;
+}
+
+static __always_inline void kvmppc_tce_set_shadow(struct kvmppc_tce_run *run,
+						  u64 tce)
+{
+	u64 *shadow;
+
+	/*
+	 * If it was absent, the last writer of the entry may have brought it:
+	 * pairs with the release in iommu_user_unlock_line().
+	 */
+	if (unlikely(!run->shadow_left || !run->shadow)) {
+		run->shadow_left = 0;
+		smp_acquire__after_ctrl_dep();
+	}
+	shadow = kvmppc_tce_shadow(run);
+	if (shadow)
+		WRITE_ONCE(*shadow, tce);
+}
+
+#endif /* POWERPC_KVM_BOOK3S_64_VIO_VIEW_H */
