@@ -116,7 +116,10 @@ clean: ## remove everything generated, downloads included
 #  FLAVOUR="debug 4k"	directories of lab/kernel/config, added to a kernel's configuration
 
 setup-run: before
-	@lab/apt/setup run
+	@lab/apt/setup fetch
+	@# The sources are unpacked while packages for the rest are installed
+	@lab/tree/expand & expand=$$!; \
+		lab/apt/setup run || { kill $$expand; exit 1; }; wait $$expand
 
 before:
 	@lab/check/before $(MAKECMDGOALS)

@@ -16,6 +16,7 @@
  *	of the same load; and asked the machine below for a change of TCEs.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +79,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct counter in_call;
 static unsigned int load;
 static bool measuring;
-static _Atomic unsigned int marks;	/* how many there were */
+static atomic_uint marks;			/* how many there were */
 static __u32 nr_calls;
 static void *r3;
 static FILE *out;

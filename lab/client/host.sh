@@ -188,8 +188,10 @@ stop()
 	else
 		monitor quit
 	fi
-	wait "$qemu" 2>/dev/null
+	status=0
+	wait "$qemu" 2>/dev/null || status=$?
 	exec 3>&-
+	[ "$1" = kill ] || check "QEMU has ended by itself, with status $status" [ "$status" = 0 ]
 }
 
 # locked: what QEMU has locked of its memory.

@@ -13,7 +13,7 @@
  *  - A LIOBN lives as long as its file, and holds the VM.
  *  - A binding lives as long as its LIOBN and at least one owner.  It holds the
  *    table, which stays allocated when its window is removed; nothing is
- *    installed in it then (asm/iommu_user.h), and it is let go when the LIOBN
+ *    installed in it then (asm/tce_user.h), and it is let go when the LIOBN
  *    is bound anew, at the latest.
  *  - An owner is ended by kvm_spapr_tce_release_iommu_group(), or with the
  *    LIOBN; whichever comes first.  Whoever binds keeps the VFIO file
@@ -43,7 +43,7 @@
 #include <asm/kvm_book3s.h>
 #include <asm/kvm_ppc.h>
 
-#define KVMPPC_TCE_MODE	IOMMU_USER_VIRT
+#define KVMPPC_TCE_MODE	TCE_USER_VIRT
 #include "book3s_64_vio.h"
 
 #define CREATE_TRACE_POINTS
@@ -176,7 +176,7 @@ static void kvmppc_tce_prune(struct kvmppc_spapr_tce_table *stt,
 	struct kvmppc_spapr_tce_iommu_table *stit, *tmp;
 
 	list_for_each_entry_safe(stit, tmp, &stt->iommu_tables, next) {
-		if (iommu_user_is_open(stit->tbl))
+		if (tce_user_is_open(stit->tbl))
 			continue;
 		kvmppc_tce_end_owners(stt, stit, NULL);
 		kvmppc_tce_unlink(stt, stit, dead);
@@ -228,7 +228,7 @@ static void kvmppc_tce_note_pieces(struct kvmppc_spapr_tce_table *stt,
 	}
 
 	if (stt->way == KVMPPC_TCE_IN_PIECES ||
-	    (work <= IOMMU_USER_PIECE && foreign <= IOMMU_USER_FOREIGN))
+	    (work <= TCE_USER_PIECE && foreign <= TCE_USER_FOREIGN))
 		return;
 
 	WRITE_ONCE(stt->way, KVMPPC_TCE_NEITHER);
@@ -333,8 +333,8 @@ long kvm_spapr_tce_attach_iommu_group(struct kvm *kvm, int tablefd,
 
 	kvmppc_tce_prune(stt, &dead);
 
-	tbl = iommu_user_table_get(grp, kvm->mm, stt->page_shift, stt->offset,
-				   stt->size);
+	tbl = tce_user_table_get(grp, kvm->mm, stt->page_shift, stt->offset,
+				 stt->size);
 	if (IS_ERR(tbl))
 		ret = PTR_ERR(tbl);
 	else

@@ -24,7 +24,7 @@
  * kvmppc_tce_run; struct kvm_run is something else).  Each entry is read once,
  * checked completely, and then changed in all tables and in the shadow;
  * after the last one every table is invalidated once and the counts of the
- * translations that went are dropped (asm/iommu_user.h).  So an answer other
+ * translations that went are dropped (asm/tce_user.h).  So an answer other
  * than H_SUCCESS leaves the entries before the one that failed done, in the
  * same way everywhere, and those from it on untouched.
  *

@@ -58,7 +58,7 @@ kvmppc_tce_piece(const struct kvmppc_tce_run *run, unsigned long n,
 {
 	if (n <= most && n * run->work <= most)
 		return n;
-	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE != TCE_USER_VIRT)
 		return 0;
 	return max(most / run->work, 1UL);
 }
@@ -94,13 +94,13 @@ static __always_inline void kvmppc_tce_args(struct kvmppc_tce_call *call,
 	call->list_gpa = listed ? arg : 0;
 	call->list = NULL;
 	call->tce = listed ? 0 : arg;
-	call->most = IOMMU_USER_PIECE;
+	call->most = TCE_USER_PIECE;
 	call->no_list = false;
 
 	call->ret = H_SUCCESS;
 	if (listed && (n > KVMPPC_TCE_LIST_MAX || arg & (SZ_4K - 1)))
 		call->ret = H_PARAMETER;
-	if (req == H_STUFF_TCE && arg & IOMMU_USER_PERM)
+	if (req == H_STUFF_TCE && arg & TCE_USER_PERM)
 		call->ret = H_PARAMETER;
 }
 
@@ -123,13 +123,13 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 		return H_SUCCESS;
 
 	call->no_list = true;
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
 		return H_TOO_HARD;
 	if (!kvmppc_tce_to_ua(call->vcpu->kvm, &run->slot, call->list_gpa,
 			      sizeof(**list), &ua, true))
 		return kvmppc_tce_hard(&run->stat->tce_hard_list);
-	mem = iommu_user_region(run->batch.reader, ua);
-	if (!mem || !iommu_user_open_region(mem, KVMPPC_TCE_MODE))
+	mem = tce_user_region(run->batch.reader, ua);
+	if (!mem || !tce_user_open_region(mem, KVMPPC_TCE_MODE))
 		return kvmppc_tce_hard(&run->stat->tce_hard_list);
 
 	hpa = READ_ONCE(*mm_iommu_page(mem, ua)) & PAGE_MASK;
@@ -148,7 +148,7 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
  * Context: kvm->srcu held; in a section; no lock held; in virtual mode
  * preemption on.
  * Return: H_SUCCESS when the entries that @call has moved past are in force,
- * which are all in a mode other than IOMMU_USER_VIRT; H_PARAMETER when the
+ * which are all in a mode other than TCE_USER_VIRT; H_PARAMETER when the
  * LIOBN has not all of the entries; H_TOO_HARD when the next tier has to try;
  * H_NOT_ENOUGH_RESOURCES when memory for a shadow page or a table level cannot
  * be had; H_HARDWARE when the hypervisor below refused; in virtual mode
@@ -186,7 +186,7 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 	if (!n && call->n)
 		return kvmppc_tce_hard(&run.stat->tce_hard_count);
 	run.end = idx + n;
-	run.flushes = call->most == IOMMU_USER_PIECE ? KVMPPC_TCE_FLUSHES : 0;
+	run.flushes = call->most == TCE_USER_PIECE ? KVMPPC_TCE_FLUSHES : 0;
 
 	ret = kvmppc_tce_list(call, &run, &list);
 	if (ret != H_SUCCESS)
@@ -200,7 +200,7 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 		ret = kvmppc_tce_step(&run, tce);
 		if (unlikely(ret != H_SUCCESS))
 			break;
-		if (tce & IOMMU_USER_PERM)
+		if (tce & TCE_USER_PERM)
 			run.stat->tce_mapped++;
 		else
 			run.stat->tce_cleared++;

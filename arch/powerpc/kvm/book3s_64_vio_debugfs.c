@@ -30,7 +30,7 @@ static unsigned long kvmppc_tce_mapped_in(const u64 *page, unsigned long n)
 	unsigned long i, mapped = 0;
 
 	for (i = 0; i < n; ++i)
-		mapped += !!(READ_ONCE(page[i]) & IOMMU_USER_PERM);
+		mapped += !!(READ_ONCE(page[i]) & TCE_USER_PERM);
 	return mapped;
 }
 
@@ -65,7 +65,7 @@ kvmppc_tce_show_binding(struct seq_file *m,
 	const struct kvmppc_tce_owner *owner;
 	const char *state = "in-use";
 
-	if (!iommu_user_is_open(tbl))
+	if (!tce_user_is_open(tbl))
 		state = "removed";
 	else if (READ_ONCE(tbl->it_mm_pinned))
 		state = "v1-container";

@@ -9,8 +9,8 @@
  *  - in an early exit, before the run loop is left: everything is the host's
  *    again.  This is all that a nested host has.
  *
- * Interrupts are off and RCU does not watch.  A call changes up to IOMMU_USER_PIECE
- * hardware entries, or IOMMU_USER_FOREIGN where that takes hypercalls, and there one
+ * Interrupts are off and RCU does not watch.  A call changes up to TCE_USER_PIECE
+ * hardware entries, or TCE_USER_FOREIGN where that takes hypercalls, and there one
  * entry of the guest if the hypervisor takes lists; it neither allocates nor sleeps.
  * kvm->srcu is held by whoever entered the guest.
  *
@@ -21,7 +21,7 @@
 
 #include <linux/kvm_host.h>
 
-#define KVMPPC_TCE_MODE	IOMMU_USER_EARLY
+#define KVMPPC_TCE_MODE	TCE_USER_EARLY
 #include "book3s_64_vio.h"
 
 /**
@@ -48,6 +48,6 @@ bool kvmppc_partial_tce_hcall(struct kvm_vcpu *vcpu)
 bool kvmppc_early_tce_hcall(struct kvm_vcpu *vcpu)
 {
 	return kvmppc_tce_guest_hcall(vcpu, &vcpu->stat.tce_early_exit,
-				      KVMPPC_TCE_TIER_EARLY, IOMMU_USER_PIECE);
+				      KVMPPC_TCE_TIER_EARLY, TCE_USER_PIECE);
 }
 EXPORT_SYMBOL_GPL(kvmppc_early_tce_hcall);

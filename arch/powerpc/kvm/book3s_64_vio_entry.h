@@ -16,7 +16,7 @@
  */
 static __always_inline void
 kvmppc_tce_keep_mem(struct kvmppc_tce_run *run, unsigned long ua,
-		    struct iommu_user_ref *ref)
+		    struct tce_user_ref *ref)
 {
 	const unsigned long size = 1UL << run->stt->page_shift;
 	const unsigned long chunk_size = MM_IOMMU_CHUNK_SIZE << PAGE_SHIFT;
@@ -47,11 +47,11 @@ kvmppc_tce_keep_mem(struct kvmppc_tce_run *run, unsigned long ua,
  */
 static __always_inline long
 kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
-		  struct iommu_user_ref **pref)
+		  struct tce_user_ref **pref)
 {
 	const unsigned long size = 1UL << run->stt->page_shift;
 	const unsigned long work = run->work;
-	struct iommu_user_ref *ref;
+	struct tce_user_ref *ref;
 
 	if (unlikely(!kvmppc_tce_to_ua(run->stt->kvm, &run->slot, tce, size,
 				       ua, true)))
@@ -59,9 +59,9 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 	if (!run->nr)
 		return H_SUCCESS;
 
-	ref = iommu_user_reserve(&run->batch, *ua, size, work,
-				 (run->end - run->idx - 1) * work,
-				 KVMPPC_TCE_MODE);
+	ref = tce_user_reserve(&run->batch, *ua, size, work,
+			       (run->end - run->idx - 1) * work,
+			       KVMPPC_TCE_MODE);
 	if (unlikely(!ref))
 		return kvmppc_tce_hard(&run->stat->tce_hard_memory);
 
@@ -75,17 +75,17 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 /* An entry that is one entry of one table */
 static __always_inline long
 kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
-		   struct iommu_user_ref *ref)
+		   struct tce_user_ref *ref)
 {
-	const u64 perm = tce & IOMMU_USER_PERM;
-	struct iommu_user_pos *pos = &run->pos[0];
+	const u64 perm = tce & TCE_USER_PERM;
+	struct tce_user_pos *pos = &run->pos[0];
 	u64 old, new = 0, user = 0;
 	long ret = H_SUCCESS;
 	int error;
 
 	if (unlikely(!pos->left))
-		iommu_user_seek(pos, kvmppc_tce_entry(run->stt, pos->tbl,
-						      run->idx));
+		tce_user_seek(pos, kvmppc_tce_entry(run->stt, pos->tbl,
+						    run->idx));
 
 	if (unlikely(!pos->user)) {
 		if (!perm && kvmppc_tce_reads(run, tce))
@@ -96,20 +96,20 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	}
 
 	if (perm) {
-		new = iommu_user_tce(ref->mem, pos->tbl, ua, perm);
+		new = tce_user_hw(ref->mem, pos->tbl, ua, perm);
 		if (unlikely(!new))
 			return kvmppc_tce_hard(&run->stat->tce_hard_memory);
-		user = ua | IOMMU_USER_SET;
+		user = ua | TCE_USER_SET;
 	}
 
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
 		preempt_disable();
 
-	if (unlikely(!iommu_user_lock(pos->user, &old,
-				      KVMPPC_TCE_MODE == IOMMU_USER_VIRT)))
+	if (unlikely(!tce_user_lock(pos->user, &old,
+				    KVMPPC_TCE_MODE == TCE_USER_VIRT)))
 		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
 
-	error = iommu_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE);
+	error = tce_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE);
 	if (unlikely(error)) {
 		user = old;
 		ret = kvmppc_tce_refused(run, error);
@@ -118,15 +118,15 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 			ref->credit--;
 		kvmppc_tce_set_shadow(run, tce);
 	}
-	iommu_user_unlock(pos->user, user);
+	tce_user_unlock(pos->user, user);
 
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
 		preempt_enable();
 
 	if (unlikely(ret != H_SUCCESS))
 		return ret;
 next:
-	iommu_user_next(pos);
+	tce_user_next(pos);
 	kvmppc_tce_next(run);
 	return H_SUCCESS;
 }
@@ -134,10 +134,10 @@ next:
 /* An entry of parts that can be changed at once */
 static __always_inline long
 kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
-		       struct iommu_user_ref *ref)
+		       struct tce_user_ref *ref)
 {
-	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
-	const u64 perm = tce & IOMMU_USER_PERM;
+	const bool virt = KVMPPC_TCE_MODE == TCE_USER_VIRT;
+	const u64 perm = tce & TCE_USER_PERM;
 	struct kvmppc_tce_part first = { .t = 0 };
 	long ret = H_SUCCESS;
 	int error;
@@ -179,7 +179,7 @@ kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
  */
 static __always_inline int
 kvmppc_tce_set_pieces(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
-		      struct iommu_user_ref *ref)
+		      struct tce_user_ref *ref)
 {
 	struct kvmppc_tce_part first = { .t = 0 };
 	unsigned long left, n;
@@ -207,7 +207,7 @@ kvmppc_tce_set_pieces(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
 /* An entry with more parts than can be changed at once; virtual mode only */
 static __always_inline long
 kvmppc_tce_set_in_pieces(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
-			 struct iommu_user_ref *ref)
+			 struct tce_user_ref *ref)
 {
 	long ret = H_SUCCESS;
 	int error;
@@ -215,7 +215,7 @@ kvmppc_tce_set_in_pieces(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	/* Do not wait in a section: kvmppc_tce_virt() waits outside of it */
 	if (!mutex_trylock(&run->stt->large_lock))
 		return H_BUSY;
-	error = kvmppc_tce_set_pieces(run, tce & IOMMU_USER_PERM, ua, ref);
+	error = kvmppc_tce_set_pieces(run, tce & TCE_USER_PERM, ua, ref);
 	if (error) {
 		kvmppc_tce_set_pieces(run, 0, 0, NULL);
 		tce = 0;
@@ -229,10 +229,10 @@ kvmppc_tce_set_in_pieces(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 /* An entry with several parts */
 static noinline __maybe_unused long
 kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
-		    struct iommu_user_ref *ref)
+		    struct tce_user_ref *ref)
 {
-	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
-	const u64 perm = tce & IOMMU_USER_PERM;
+	const bool virt = KVMPPC_TCE_MODE == TCE_USER_VIRT;
+	const u64 perm = tce & TCE_USER_PERM;
 	unsigned int t;
 	long ret = H_SUCCESS;
 
@@ -240,7 +240,7 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 		goto next;
 
 	for (t = 0; perm && t < run->nr; ++t)
-		if (!iommu_user_tce(ref->mem, run->pos[t].tbl, ua, perm))
+		if (!tce_user_hw(ref->mem, run->pos[t].tbl, ua, perm))
 			return kvmppc_tce_hard(&run->stat->tce_hard_memory);
 
 	ret = kvmppc_tce_need_levels(run);
@@ -248,7 +248,7 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 		return ret;
 
 	/* Without it the batch invalidates for each entry that it has no room for */
-	if (virt && run->work > IOMMU_USER_REFS) {
+	if (virt && run->work > TCE_USER_REFS) {
 		run->batch.nr_gone = 0;
 		run->batch.gone = kmalloc_array(run->in_pieces ? run->at_once : run->work,
 						sizeof(u64), GFP_NOWAIT);
@@ -274,18 +274,18 @@ next:
  */
 static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
 {
-	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
-	struct iommu_user_ref *ref = NULL;
+	const bool virt = KVMPPC_TCE_MODE == TCE_USER_VIRT;
+	struct tce_user_ref *ref = NULL;
 	unsigned long ua = 0;
 	long ret;
 
-	if (iommu_user_full(&run->batch, run->nr)) {
+	if (tce_user_full(&run->batch, run->nr)) {
 		if (!virt && !run->flushes--)
 			return kvmppc_tce_hard(&run->stat->tce_hard_count);
 		kvmppc_tce_flush(run);
 	}
 
-	if (tce & IOMMU_USER_PERM) {
+	if (tce & TCE_USER_PERM) {
 		ret = kvmppc_tce_target(run, tce, &ua, &ref);
 		if (unlikely(ret != H_SUCCESS))
 			return ret;

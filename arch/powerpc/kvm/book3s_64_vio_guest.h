@@ -20,7 +20,7 @@
 static __always_inline unsigned long
 kvmppc_tce_gpr(struct kvm_vcpu *vcpu, int num)
 {
-	if (KVMPPC_TCE_MODE == IOMMU_USER_REAL)
+	if (KVMPPC_TCE_MODE == TCE_USER_REAL)
 		return vcpu->arch.regs.gpr[num];
 	return kvmppc_get_gpr(vcpu, num);
 }
@@ -28,7 +28,7 @@ kvmppc_tce_gpr(struct kvm_vcpu *vcpu, int num)
 static __always_inline void
 kvmppc_tce_set_gpr(struct kvm_vcpu *vcpu, int num, unsigned long value)
 {
-	if (KVMPPC_TCE_MODE == IOMMU_USER_REAL)
+	if (KVMPPC_TCE_MODE == TCE_USER_REAL)
 		vcpu->arch.regs.gpr[num] = value;
 	else
 		kvmppc_set_gpr(vcpu, num, value);

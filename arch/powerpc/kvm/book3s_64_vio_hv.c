@@ -17,7 +17,7 @@
  *  - A fault, and so a trace point, a probe or a sanitizer, is the end of the
  *    host.  The Makefile turns all instrumentation off for this file.
  *
- *  - Interrupts are off.  A call changes up to IOMMU_USER_PIECE hardware entries, in a
+ *  - Interrupts are off.  A call changes up to TCE_USER_PIECE hardware entries, in a
  *    partial exit up to KVMPPC_TCE_PARTIAL_MAX; it neither allocates nor waits for long.
  *    What is too hard goes on to the next tier, which does the whole call again.
  *
@@ -26,7 +26,7 @@
 
 #include <linux/kvm_host.h>
 
-#define KVMPPC_TCE_MODE	IOMMU_USER_REAL
+#define KVMPPC_TCE_MODE	TCE_USER_REAL
 #include "book3s_64_vio.h"
 
 /* Each of the six counters in every state of the CPU; and the supervisor's two */
@@ -94,7 +94,7 @@ static __always_inline long kvmppc_rm_put(struct kvm_vcpu *vcpu, unsigned long r
 
 	kvmppc_rm_freeze_pmu(&pmu);
 	ret = kvmppc_tce_guest_put(vcpu, &vcpu->stat.tce_real_mode, req, liobn,
-				   ioba, arg, npages, IOMMU_USER_PIECE);
+				   ioba, arg, npages, TCE_USER_PIECE);
 	kvmppc_rm_thaw_pmu(&pmu);
 	return ret;
 }

@@ -15,13 +15,13 @@
  * @nr: tables
  * @out: list for the hypervisor that keeps the table, or NULL
  * @gone: translations to the region met last that were replaced or removed
- * @words: user word of the first entry in each table, for iommu_user_read()
+ * @words: user word of the first entry in each table, for tce_user_read()
  */
 struct kvmppc_tce_line {
 	unsigned long at;
 	unsigned long end;
 	unsigned int nr;
-	struct iommu_user_list *out;
+	struct tce_user_list *out;
 	unsigned long gone;
 	u64 *words[KVMPPC_TCE_TABLES];
 };
@@ -32,7 +32,7 @@ kvmppc_tce_unlock_tables(const struct kvmppc_tce_run *run,
 			 const struct kvmppc_tce_line *line, unsigned int nr)
 {
 	while (nr--)
-		iommu_user_unlock_line(run->pos[nr].user + line->at);
+		tce_user_unlock_line(run->pos[nr].user + line->at);
 }
 
 /*
@@ -45,19 +45,19 @@ static __always_inline bool kvmppc_tce_lock_tables(const struct kvmppc_tce_run *
 {
 	unsigned int t;
 
-	if (!iommu_user_trylock_line(run->pos[0].user + line->at, &line->words[0]))
+	if (!tce_user_trylock_line(run->pos[0].user + line->at, &line->words[0]))
 		return false;
 
 	for (t = 1; t < line->nr; ++t) {
 		u64 *user = run->pos[t].user + line->at;
 
-		if (likely(iommu_user_trylock_line(user, &line->words[t])))
+		if (likely(tce_user_trylock_line(user, &line->words[t])))
 			continue;
-		if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT) {
+		if (KVMPPC_TCE_MODE != TCE_USER_VIRT) {
 			kvmppc_tce_unlock_tables(run, line, t);
 			return false;
 		}
-		iommu_user_lock_line(user, &line->words[t], true);
+		tce_user_lock_line(user, &line->words[t], true);
 	}
 	return true;
 }
@@ -74,14 +74,14 @@ kvmppc_tce_set_others(struct kvmppc_tce_run *run, const struct kvmppc_tce_line *
 	unsigned int t;
 
 	for (t = 1; t < line->nr; ++t) {
-		struct iommu_user_pos *pos = &run->pos[t];
+		struct tce_user_pos *pos = &run->pos[t];
 		u64 *word = line->words[t] + (i - line->at);
-		const u64 old = iommu_user_read(word);
+		const u64 old = tce_user_read(word);
 
 		/* The hardware view is in memory: nobody refuses */
-		iommu_user_store(pos->hw + i, tce);
-		iommu_user_gone(&run->batch, pos->tbl, pos->entry + i, old,
-				KVMPPC_TCE_MODE);
+		tce_user_store(pos->hw + i, tce);
+		tce_user_gone(&run->batch, pos->tbl, pos->entry + i, old,
+			      KVMPPC_TCE_MODE);
 		WRITE_ONCE(*word, user);
 	}
 }
@@ -97,12 +97,12 @@ kvmppc_tce_map_line(struct kvmppc_tce_run *run, const struct kvmppc_tce_mem *mem
 	__be64 *hw = line->out ? line->out->tce : run->pos[0].hw;
 	u64 *user = line->words[0] - line->at;
 	/* What turns a TCE without permissions into a user word; the lock stays */
-	u64 to_word = mem->to_user + IOMMU_USER_SET + iommu_user_kept_lock(line->words[0]);
+	u64 to_word = mem->to_user + TCE_USER_SET + tce_user_kept_lock(line->words[0]);
 	/*
 	 * LOCK in a word makes it differ by 1 more from @first.  Regions are whole pages, so
 	 * that does not matter.
 	 */
-	const u64 first = mem->ref->ua | IOMMU_USER_SET, size = mem->ref->size;
+	const u64 first = mem->ref->ua | TCE_USER_SET, size = mem->ref->size;
 	const unsigned long base = mem->base + TCE_PCI_READ;
 	u64 *shadow = run->shadow;
 	unsigned long i;
@@ -115,13 +115,13 @@ kvmppc_tce_map_line(struct kvmppc_tce_run *run, const struct kvmppc_tce_mem *mem
 
 		if (off & mem->mask || off >= mem->limit)
 			break;
-		if (line->nr > 1 && iommu_user_full(&run->batch, line->nr))
+		if (line->nr > 1 && tce_user_full(&run->batch, line->nr))
 			break;
 
 		old = READ_ONCE(user[i]);
 		if (old - first < size)
 			line->gone++;
-		else if (unlikely(old & ~(u64)IOMMU_USER_LOCK))
+		else if (unlikely(old & ~(u64)TCE_USER_LOCK))
 			break;
 
 		page = mem->page + (off >> PAGE_SHIFT);
@@ -130,10 +130,10 @@ kvmppc_tce_map_line(struct kvmppc_tce_run *run, const struct kvmppc_tce_mem *mem
 			WRITE_ONCE(*page, hpa | MM_IOMMU_HPA_DIRTY);
 
 		word = (hpa & PAGE_MASK) | (tce & ~PAGE_MASK);
-		new = (tce & ~(u64)IOMMU_USER_PERM) + to_word;
-		iommu_user_store(hw + i, word);
+		new = (tce & ~(u64)TCE_USER_PERM) + to_word;
+		tce_user_store(hw + i, word);
 		if (line->out) {
-			line->out->user[i] = new & ~(u64)IOMMU_USER_LOCK;
+			line->out->user[i] = new & ~(u64)TCE_USER_LOCK;
 		} else {
 			/* While all tables' lines are locked */
 			WRITE_ONCE(shadow[i], tce);
@@ -142,7 +142,7 @@ kvmppc_tce_map_line(struct kvmppc_tce_run *run, const struct kvmppc_tce_mem *mem
 			WRITE_ONCE(user[i], new);
 		}
 		/* No other entry of the line has the lock: each one gets here, or ends this */
-		to_word = mem->to_user + IOMMU_USER_SET;
+		to_word = mem->to_user + TCE_USER_SET;
 	}
 	return i;
 }
@@ -153,21 +153,21 @@ kvmppc_tce_map_line(struct kvmppc_tce_run *run, const struct kvmppc_tce_mem *mem
  * last.  Returns where it ended, counted from run->pos.
  */
 static __always_inline unsigned long
-kvmppc_tce_clear_line(struct kvmppc_tce_run *run, const struct iommu_user_ref *ref,
+kvmppc_tce_clear_line(struct kvmppc_tce_run *run, const struct tce_user_ref *ref,
 		      u64 tce, struct kvmppc_tce_line *line)
 {
 	__be64 *hw = run->pos[0].hw;
-	const u64 first = ref->ua | IOMMU_USER_SET, size = ref->size;
+	const u64 first = ref->ua | TCE_USER_SET, size = ref->size;
 	const bool listed = line->out;
 	u64 *user = line->words[0] - line->at;
 	u64 *shadow = run->shadow;
-	u64 lock = iommu_user_kept_lock(line->words[0]);
+	u64 lock = tce_user_kept_lock(line->words[0]);
 	unsigned long i;
 
 	for (i = line->at; i < line->end; ++i) {
 		const u64 old = READ_ONCE(user[i]);
 
-		if (line->nr > 1 && iommu_user_full(&run->batch, line->nr))
+		if (line->nr > 1 && tce_user_full(&run->batch, line->nr))
 			break;
 		/*
 		 * What was mapped has a shadow page.  If run->shadow is NULL, another CPU has
@@ -176,10 +176,10 @@ kvmppc_tce_clear_line(struct kvmppc_tce_run *run, const struct iommu_user_ref *r
 		if (old - first < size && shadow && (listed || hw)) {
 			line->gone++;
 			if (!listed) {
-				iommu_user_store(hw + i, 0);
+				tce_user_store(hw + i, 0);
 				WRITE_ONCE(user[i], lock);
 			}
-		} else if (unlikely(old & ~(u64)IOMMU_USER_LOCK)) {
+		} else if (unlikely(old & ~(u64)TCE_USER_LOCK)) {
 			break;
 		}
 		if (!listed) {

@@ -12,7 +12,7 @@
 #include <linux/kvm_host.h>
 #include <linux/nospec.h>
 
-#include <asm/iommu_user.h>
+#include <asm/tce_user.h>
 
 /**
  * struct kvmppc_tce_mem - guest memory around the page met last
@@ -31,7 +31,7 @@ struct kvmppc_tce_mem {
 	unsigned long to_user;
 	u64 mask;
 	u64 *page;
-	struct iommu_user_ref *ref;
+	struct tce_user_ref *ref;
 };
 
 static noinline __maybe_unused struct kvm_memory_slot *
@@ -66,7 +66,7 @@ static __always_inline bool kvmppc_tce_to_ua(struct kvm *kvm,
 					     unsigned long *ua,
 					     const bool search)
 {
-	unsigned long gpa = tce & ~(u64)IOMMU_USER_PERM;
+	unsigned long gpa = tce & ~(u64)TCE_USER_PERM;
 	struct kvm_memory_slot *slot = *last;
 	unsigned long off;
 
@@ -104,16 +104,16 @@ kvmppc_tce_set_mem(struct kvmppc_tce_mem *mem, const struct kvm_memory_slot *slo
 	if (!(slot->flags & KVM_MEM_READONLY))
 		mem->mask &= ~(u64)TCE_PCI_WRITE;
 	/* The permissions of a TCE may stand in the low bits */
-	mem->limit = bytes - size + IOMMU_USER_PERM + 1;
+	mem->limit = bytes - size + TCE_USER_PERM + 1;
 }
 
 /* A TCE of a list: in guest memory, or in the copy that virtual mode makes */
 static __always_inline u64 kvmppc_tce_fetch(const __be64 *word)
 {
-	if (KVMPPC_TCE_MODE == IOMMU_USER_EARLY)
-		return iommu_user_fetch(word);
+	if (KVMPPC_TCE_MODE == TCE_USER_EARLY)
+		return tce_user_fetch(word);
 	/* With the MMU off, the CPU cannot go on after a machine check at this load */
-	return iommu_user_load(word);
+	return tce_user_load(word);
 }
 
 /*
@@ -124,7 +124,7 @@ static __always_inline u64 kvmppc_tce_fetch(const __be64 *word)
 static __always_inline bool kvmppc_tce_poisoned(u64 hpa)
 {
 #ifdef CONFIG_MEMORY_FAILURE
-	if (KVMPPC_TCE_MODE == IOMMU_USER_REAL)
+	if (KVMPPC_TCE_MODE == TCE_USER_REAL)
 		return atomic_long_read(&num_poisoned_pages);
 	/* A page of hugetlbfs fails as a whole */
 	return is_page_hwpoison(pfn_to_page(hpa >> PAGE_SHIFT));

@@ -19,7 +19,7 @@ kvmppc_tce_has_one(const struct kvmppc_spapr_tce_table *stt,
 {
 	return !tbl->it_indirect_levels &&
 	       tbl->it_page_shift == stt->page_shift &&
-	       (!tbl->it_base || iommu_user_can(tbl, IOMMU_USER_REAL));
+	       (!tbl->it_base || tce_user_can(tbl, TCE_USER_REAL));
 }
 
 /* Is it a call of one entry, which kvmppc_tce_put_one() may serve? */
@@ -28,7 +28,7 @@ static __always_inline bool kvmppc_tce_is_one(unsigned long req,
 					      unsigned long n)
 {
 	return req == H_PUT_TCE || (req == H_STUFF_TCE && n == 1 &&
-				    !(arg & IOMMU_USER_PERM));
+				    !(arg & TCE_USER_PERM));
 }
 
 /*
@@ -47,11 +47,11 @@ kvmppc_tce_one_word(struct kvm *kvm, struct mm_iommu_reader *reader,
 	if (!kvmppc_tce_to_ua(kvm, &slot, tce, size, ua, search))
 		return 0;
 
-	mem = iommu_user_keep(reader, *ua, size, KVMPPC_TCE_MODE, search);
+	mem = tce_user_keep(reader, *ua, size, KVMPPC_TCE_MODE, search);
 	if (unlikely(!mem))
 		return 0;
 
-	return iommu_user_tce(mem, tbl, *ua, tce & IOMMU_USER_PERM);
+	return tce_user_hw(mem, tbl, *ua, tce & TCE_USER_PERM);
 }
 
 /**
@@ -65,7 +65,7 @@ kvmppc_tce_one_word(struct kvm *kvm, struct mm_iommu_reader *reader,
  *
  * The short way for what guests do most: an entry of one part, in one table that
  * has no levels, with the shadow page there.  Table and LIOBN begin at the same
- * entry (iommu_user_table_get()).
+ * entry (tce_user_table_get()).
  *
  * Context: as kvmppc_tce_put().
  * Return: H_SUCCESS; H_TOO_HARD when kvmppc_tce_put() has to be asked, and
@@ -94,11 +94,11 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 	/* Pairs with smp_store_release() in kvmppc_tce_note_only() */
 	tbl = READ_ONCE(stt->only);
 	if (unlikely(!tbl || !kvmppc_tce_usable(kvm, tbl)) ||
-	    iommu_user_is_crowded(tbl, KVMPPC_TCE_MODE))
+	    tce_user_is_crowded(tbl, KVMPPC_TCE_MODE))
 		return H_TOO_HARD;
 	if (likely(tbl->it_base))
 		hw = (__be64 *)tbl->it_base + idx;
-	else if (KVMPPC_TCE_MODE == IOMMU_USER_REAL)
+	else if (KVMPPC_TCE_MODE == TCE_USER_REAL)
 		return H_TOO_HARD;
 	shadow = READ_ONCE(stt->pages[idx / TCES_PER_PAGE]);
 	if (unlikely(!shadow))
@@ -106,25 +106,25 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 	shadow += idx % TCES_PER_PAGE;
 	user = (__force u64 *)tbl->it_userspace + idx;
 
-	if (tce & IOMMU_USER_PERM) {
+	if (tce & TCE_USER_PERM) {
 		word = kvmppc_tce_one_word(kvm, reader, tbl, tce, &ua, search);
 		if (!word)
 			return H_TOO_HARD;
-		new = ua | IOMMU_USER_SET;
+		new = ua | TCE_USER_SET;
 	}
 
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
 		preempt_disable();
-	if (unlikely(!iommu_user_lock(user, &old,
-				      KVMPPC_TCE_MODE == IOMMU_USER_VIRT)))
+	if (unlikely(!tce_user_lock(user, &old,
+				    KVMPPC_TCE_MODE == TCE_USER_VIRT)))
 		return H_TOO_HARD;
-	/* As in iommu_user_set() */
+	/* As in tce_user_set() */
 	if (word || old)
-		error = iommu_user_write(tbl, hw, stt->offset + idx, word, KVMPPC_TCE_MODE);
+		error = tce_user_write(tbl, hw, stt->offset + idx, word, KVMPPC_TCE_MODE);
 	if (likely(!error))
 		WRITE_ONCE(*shadow, tce);
-	iommu_user_unlock(user, error ? old : new);
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+	tce_user_unlock(user, error ? old : new);
+	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
 		preempt_enable();
 
 	if (unlikely(error))
@@ -139,9 +139,9 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 	vcpu->stat.tce_invalidations++;
 	++*served;
 
-	iommu_user_kill(tbl, stt->offset + idx, 1, KVMPPC_TCE_MODE);
-	if (old & IOMMU_USER_SET)
-		iommu_user_drop(reader, old);
+	tce_user_kill(tbl, stt->offset + idx, 1, KVMPPC_TCE_MODE);
+	if (old & TCE_USER_SET)
+		tce_user_drop(reader, old);
 	return H_SUCCESS;
 }
 

@@ -19,25 +19,25 @@ struct kvmppc_tce_part {
 	unsigned int t;
 	unsigned long end;
 	unsigned long ua;
-	struct iommu_user_pos pos;
+	struct tce_user_pos pos;
 };
 
 /* Do up to @n entries at @pos, which have one lock, lead nowhere? */
-static __always_inline bool kvmppc_tce_line_is_clear(const struct iommu_user_pos *pos,
+static __always_inline bool kvmppc_tce_line_is_clear(const struct tce_user_pos *pos,
 						     unsigned long n)
 {
-	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
+	const bool virt = KVMPPC_TCE_MODE == TCE_USER_VIRT;
 	u64 *words, old = 0;
 	unsigned long i;
 
 	if (virt)
 		preempt_disable();
-	if (iommu_user_lock_line(pos->user, &words, virt)) {
+	if (tce_user_lock_line(pos->user, &words, virt)) {
 		for (i = 0; i < n; ++i)
-			old |= iommu_user_read(words + i);
-		iommu_user_unlock_line(pos->user);
+			old |= tce_user_read(words + i);
+		tce_user_unlock_line(pos->user);
 	} else {
-		old = IOMMU_USER_LOCK;
+		old = TCE_USER_LOCK;
 	}
 	if (virt)
 		preempt_enable();
@@ -51,16 +51,16 @@ kvmppc_tce_table_is_clear(const struct kvmppc_tce_run *run, struct iommu_table *
 {
 	unsigned long entry = kvmppc_tce_entry(run->stt, tbl, run->idx);
 	unsigned long end = kvmppc_tce_entry(run->stt, tbl, run->idx + 1);
-	struct iommu_user_pos pos = { .tbl = tbl };
+	struct tce_user_pos pos = { .tbl = tbl };
 	unsigned long n;
 
 	for (; entry < end; entry += n) {
-		if (!iommu_user_seek(&pos, entry)) {
+		if (!tce_user_seek(&pos, entry)) {
 			*absent = true;
 			n = pos.left;
 			continue;
 		}
-		n = min3(end - entry, pos.left, iommu_user_line_left(pos.user));
+		n = min3(end - entry, pos.left, tce_user_line_left(pos.user));
 		if (!kvmppc_tce_line_is_clear(&pos, n))
 			return false;
 	}
@@ -97,7 +97,7 @@ kvmppc_tce_first_part(const struct kvmppc_tce_run *run,
 	part->end = kvmppc_tce_entry(run->stt, tbl, run->idx + 1);
 	part->ua = 0;
 	part->pos.tbl = tbl;
-	iommu_user_seek(&part->pos, kvmppc_tce_entry(run->stt, tbl, run->idx));
+	tce_user_seek(&part->pos, kvmppc_tce_entry(run->stt, tbl, run->idx));
 }
 
 /* Locking order: by table, and by entry */
@@ -105,15 +105,15 @@ static __always_inline void
 kvmppc_tce_next_part(const struct kvmppc_tce_run *run,
 		     struct kvmppc_tce_part *part)
 {
-	struct iommu_user_pos *pos = &part->pos;
+	struct tce_user_pos *pos = &part->pos;
 
-	iommu_user_next(pos);
+	tce_user_next(pos);
 	part->ua += 1UL << pos->tbl->it_page_shift;
 	if (pos->entry == part->end) {
 		if (++part->t < run->nr)
 			kvmppc_tce_first_part(run, part);
 	} else if (!pos->left) {
-		iommu_user_seek(pos, pos->entry);
+		tce_user_seek(pos, pos->entry);
 	}
 }
 
@@ -121,7 +121,7 @@ kvmppc_tce_next_part(const struct kvmppc_tce_run *run,
 static __always_inline bool
 kvmppc_tce_begins_line(const struct kvmppc_tce_part *part, unsigned long i)
 {
-	return !i || !part->ua || iommu_user_has_lock(part->pos.user);
+	return !i || !part->ua || tce_user_has_lock(part->pos.user);
 }
 
 /* Unlock the lines of @n parts */
@@ -133,7 +133,7 @@ kvmppc_tce_unlock_parts(const struct kvmppc_tce_run *run,
 
 	for (i = 0; i < n; ++i, kvmppc_tce_next_part(run, &part))
 		if (kvmppc_tce_begins_line(&part, i))
-			iommu_user_unlock_line(part.pos.user);
+			tce_user_unlock_line(part.pos.user);
 }
 
 /*
@@ -151,14 +151,14 @@ kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
 	for (i = 0; i < n; ++i, kvmppc_tce_next_part(run, &part)) {
 		if (!kvmppc_tce_begins_line(&part, i))
 			continue;
-		if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT) {
-			iommu_user_lock_line(part.pos.user, &word, true);
-		} else if (!iommu_user_trylock_line(part.pos.user, &word)) {
+		if (KVMPPC_TCE_MODE == TCE_USER_VIRT) {
+			tce_user_lock_line(part.pos.user, &word, true);
+		} else if (!tce_user_trylock_line(part.pos.user, &word)) {
 			kvmppc_tce_unlock_parts(run, *first, i);
 			return false;
 		}
 	}
-	/* Their words are read one by one now: pairs with iommu_user_unlock_line() */
+	/* Their words are read one by one now: pairs with tce_user_unlock_line() */
 	smp_acquire__after_ctrl_dep();
 	return true;
 }
@@ -171,20 +171,20 @@ static __always_inline bool
 kvmppc_tce_has_no_room(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 		       unsigned long n)
 {
-	unsigned int room = IOMMU_USER_REFS - run->batch.nr;
+	unsigned int room = TCE_USER_REFS - run->batch.nr;
 	struct mm_iommu_table_group_mem_t *mem = NULL;
 
 	for (; n; --n, kvmppc_tce_next_part(run, &part)) {
 		const u64 old = READ_ONCE(*part.pos.user);
-		const unsigned long ua = old & IOMMU_USER_UA;
+		const unsigned long ua = old & TCE_USER_UA;
 
-		if (!(old & IOMMU_USER_SET) ||
+		if (!(old & TCE_USER_SET) ||
 		    (mem && mm_iommu_has(mem, ua, 1)) ||
-		    iommu_user_ref_find(&run->batch, ua, 1))
+		    tce_user_ref_find(&run->batch, ua, 1))
 			continue;
 		if (!room--)
 			return true;
-		mem = iommu_user_region(run->batch.reader, ua);
+		mem = tce_user_region(run->batch.reader, ua);
 	}
 	return false;
 }
@@ -196,28 +196,28 @@ kvmppc_tce_has_no_room(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 static __always_inline int
 kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 		     unsigned long n, u64 perm, unsigned long ua,
-		     struct iommu_user_ref *ref)
+		     struct tce_user_ref *ref)
 {
 	int error = 0, ret;
 
 	for (; n && !(error && perm); --n, kvmppc_tce_next_part(run, &part)) {
-		u64 old = iommu_user_read(part.pos.user);
+		u64 old = tce_user_read(part.pos.user);
 		u64 user = 0, new = 0;
 
 		if (perm) {
-			new = iommu_user_tce(ref->mem, part.pos.tbl,
-					     ua + part.ua, perm);
-			user = (ua + part.ua) | IOMMU_USER_SET;
+			new = tce_user_hw(ref->mem, part.pos.tbl,
+					  ua + part.ua, perm);
+			user = (ua + part.ua) | TCE_USER_SET;
 		}
-		ret = iommu_user_set(&run->batch, &part.pos, new, old,
-				     KVMPPC_TCE_MODE);
+		ret = tce_user_set(&run->batch, &part.pos, new, old,
+				   KVMPPC_TCE_MODE);
 		if (ret) {
 			error = ret;
 			continue;
 		}
 		if (perm)
 			ref->credit--;
-		iommu_user_change(part.pos.user, user);
+		tce_user_change(part.pos.user, user);
 	}
 
 	return error;
@@ -230,8 +230,8 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 static __always_inline void kvmppc_tce_put_gone(struct kvmppc_tce_run *run,
 						unsigned int t, unsigned int last)
 {
-	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
-	struct iommu_user_batch *batch = &run->batch;
+	const bool virt = KVMPPC_TCE_MODE == TCE_USER_VIRT;
+	struct tce_user_batch *batch = &run->batch;
 
 	if (!virt || !batch->gone || !batch->nr_gone)
 		return;
@@ -239,13 +239,13 @@ static __always_inline void kvmppc_tce_put_gone(struct kvmppc_tce_run *run,
 	for (; t < run->nr && t <= last; ++t) {
 		struct iommu_table *tbl = run->pos[t].tbl;
 
-		iommu_user_kill(tbl, kvmppc_tce_entry(run->stt, tbl, run->idx),
-				1UL << kvmppc_tce_parts_shift(run->stt, tbl),
-				KVMPPC_TCE_MODE);
+		tce_user_kill(tbl, kvmppc_tce_entry(run->stt, tbl, run->idx),
+			      1UL << kvmppc_tce_parts_shift(run->stt, tbl),
+			      KVMPPC_TCE_MODE);
 		run->stat->tce_invalidations++;
 	}
 	while (batch->nr_gone)
-		iommu_user_drop(batch->reader, batch->gone[--batch->nr_gone]);
+		tce_user_drop(batch->reader, batch->gone[--batch->nr_gone]);
 }
 
 #endif /* POWERPC_KVM_BOOK3S_64_VIO_PART_H */

@@ -57,8 +57,8 @@ struct kvmppc_tce_run {
 	bool in_pieces;
 	struct kvmppc_tce_mem mem;
 	unsigned int flushes;
-	struct iommu_user_batch batch;
-	struct iommu_user_pos pos[KVMPPC_TCE_TABLES];
+	struct tce_user_batch batch;
+	struct tce_user_pos pos[KVMPPC_TCE_TABLES];
 };
 
 /* Leave a hypercall to the next tier, and count why */
@@ -90,7 +90,7 @@ static __always_inline long kvmppc_tce_refused(struct kvmppc_tce_run *run,
 {
 	if (error != -EAGAIN)
 		return H_HARDWARE;
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
 		return H_LONG_BUSY_ORDER_1_MSEC;
 	return kvmppc_tce_hard(&run->stat->tce_hard_busy);
 }
@@ -105,7 +105,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 		 struct kvmppc_spapr_tce_table *stt, unsigned long idx,
 		 unsigned long n)
 {
-	const bool virt = KVMPPC_TCE_MODE == IOMMU_USER_VIRT;
+	const bool virt = KVMPPC_TCE_MODE == TCE_USER_VIRT;
 	struct kvmppc_spapr_tce_iommu_table *stit;
 	unsigned long work = 0, foreign = 0;
 	enum kvmppc_tce_way way;
@@ -133,8 +133,8 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 		    !kvmppc_tce_usable(stt->kvm, tbl))
 			return kvmppc_tce_hopeless(vcpu,
 						   &run->stat->tce_hard_table);
-		if (!iommu_user_can(tbl, KVMPPC_TCE_MODE) ||
-		    iommu_user_is_crowded(tbl, KVMPPC_TCE_MODE))
+		if (!tce_user_can(tbl, KVMPPC_TCE_MODE) ||
+		    tce_user_is_crowded(tbl, KVMPPC_TCE_MODE))
 			return kvmppc_tce_hard(&run->stat->tce_hard_table);
 
 		parts = 1UL << kvmppc_tce_parts_shift(stt, tbl);
@@ -155,27 +155,27 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 	 * Whoever takes the device away waits for an entry until it is done, and each
 	 * part may be a hypercall
 	 */
-	if (unlikely(foreign > IOMMU_USER_PIECE))
+	if (unlikely(foreign > TCE_USER_PIECE))
 		return kvmppc_tce_hopeless(vcpu, &run->stat->tce_hard_count);
 
-	run->at_once = foreign ? IOMMU_USER_FOREIGN : IOMMU_USER_PIECE;
+	run->at_once = foreign ? TCE_USER_FOREIGN : TCE_USER_PIECE;
 	way = READ_ONCE(stt->way);
 	/* A list that the hypervisor is too busy for keeps lines locked for some time */
 	if (!virt && n && (way != KVMPPC_TCE_AT_ONCE || (lists && n > 1) ||
-			   n * foreign > IOMMU_USER_FOREIGN))
+			   n * foreign > TCE_USER_FOREIGN))
 		return kvmppc_tce_hard(&run->stat->tce_hard_count);
 	if (n && way == KVMPPC_TCE_NEITHER)
 		return H_BUSY;
 	/* A binding that has ended is seen beside one that was not to be with it */
 	if (n && way == KVMPPC_TCE_AT_ONCE &&
-	    (work > IOMMU_USER_PIECE || foreign > IOMMU_USER_FOREIGN))
+	    (work > TCE_USER_PIECE || foreign > TCE_USER_FOREIGN))
 		return virt ? H_BUSY : kvmppc_tce_hard(&run->stat->tce_hard_count);
 
 	run->in_pieces = way == KVMPPC_TCE_IN_PIECES;
 	run->flat = run->nr && work == run->nr && !run->in_pieces;
 	run->simple = work == 1 && !run->in_pieces;
 	run->work = max(work, 1UL);
-	iommu_user_begin(&run->batch, &vcpu->arch.tce_reader);
+	tce_user_begin(&run->batch, &vcpu->arch.tce_reader);
 	return H_SUCCESS;
 }
 
@@ -188,15 +188,15 @@ static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run)
 	for (t = 0; n && t < run->nr; ++t) {
 		struct iommu_table *tbl = run->pos[t].tbl;
 
-		iommu_user_kill(tbl,
-				kvmppc_tce_entry(run->stt, tbl, run->first),
-				n << kvmppc_tce_parts_shift(run->stt, tbl),
-				KVMPPC_TCE_MODE);
+		tce_user_kill(tbl,
+			      kvmppc_tce_entry(run->stt, tbl, run->first),
+			      n << kvmppc_tce_parts_shift(run->stt, tbl),
+			      KVMPPC_TCE_MODE);
 		run->stat->tce_invalidations++;
 	}
 
 	if (run->nr)
-		iommu_user_put(&run->batch);
+		tce_user_put(&run->batch);
 	run->mem.limit = 0;
 	run->first = run->idx;
 }

@@ -40,10 +40,10 @@ kvmppc_tce_span_several(struct kvmppc_tce_run *run)
 
 	n = min(n, run->shadow_left);
 	for (t = 0; t < run->nr; ++t) {
-		struct iommu_user_pos *pos = &run->pos[t];
+		struct tce_user_pos *pos = &run->pos[t];
 
-		iommu_user_seek(pos, kvmppc_tce_entry(run->stt, pos->tbl,
-						      run->idx));
+		tce_user_seek(pos, kvmppc_tce_entry(run->stt, pos->tbl,
+						    run->idx));
 		if (!pos->hw)
 			return 0;
 		n = min(n, pos->left);
@@ -54,27 +54,27 @@ kvmppc_tce_span_several(struct kvmppc_tce_run *run)
 static __always_inline void kvmppc_tce_span_end(struct kvmppc_tce_run *run,
 						unsigned long n)
 {
-	iommu_user_move(&run->pos[0], n);
+	tce_user_move(&run->pos[0], n);
 	kvmppc_tce_move(run, n);
 }
 
 /*
  * Have a hypervisor change the @n entries of a span, whose lines are locked, and unlock
- * them.  @ref as for iommu_user_put_list(); those that are to lead nowhere read back
+ * them.  @ref as for tce_user_put_list(); those that are to lead nowhere read back
  * as @tce.
  */
 static __always_inline long
-kvmppc_tce_put_span(struct kvmppc_tce_run *run, struct iommu_user_ref *ref,
-		    struct iommu_user_list *out, unsigned long n, u64 tce)
+kvmppc_tce_put_span(struct kvmppc_tce_run *run, struct tce_user_ref *ref,
+		    struct tce_user_list *out, unsigned long n, u64 tce)
 {
-	struct iommu_user_pos *pos = &run->pos[0];
+	struct tce_user_pos *pos = &run->pos[0];
 	unsigned long i;
 	int ret;
 
 	if (!n)
 		return H_SUCCESS;
 
-	ret = iommu_user_put_list(&run->batch, ref, pos, out, n);
+	ret = tce_user_put_list(&run->batch, ref, pos, out, n);
 	for (i = 0; i < n; ++i) {
 		const u64 user = out->user[i];
 
@@ -82,11 +82,11 @@ kvmppc_tce_put_span(struct kvmppc_tce_run *run, struct iommu_user_ref *ref,
 			WRITE_ONCE(run->shadow[i], tce);
 		else if (ref)
 			WRITE_ONCE(run->shadow[i],
-				   ((user & IOMMU_USER_UA) - run->mem.to_user) |
-				   (be64_to_cpu(out->tce[i]) & IOMMU_USER_PERM));
-		iommu_user_change(pos->user + i, user);
+				   ((user & TCE_USER_UA) - run->mem.to_user) |
+				   (be64_to_cpu(out->tce[i]) & TCE_USER_PERM));
+		tce_user_change(pos->user + i, user);
 	}
-	iommu_user_unlock_lines(pos->user, n);
+	tce_user_unlock_lines(pos->user, n);
 	if (ret)
 		return kvmppc_tce_refused(run, ret);
 
@@ -104,11 +104,11 @@ kvmppc_tce_put_span(struct kvmppc_tce_run *run, struct iommu_user_ref *ref,
 static __always_inline long
 kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
 		    unsigned long n, const bool several,
-		    struct iommu_user_list *out)
+		    struct tce_user_list *out)
 {
 	const struct kvmppc_tce_mem mem = run->mem;
 	struct kvmppc_tce_line line __uninitialized;
-	struct iommu_user_ref *ref = mem.ref;
+	struct tce_user_ref *ref = mem.ref;
 	unsigned long i = 0;
 
 	BUILD_BUG_ON(MM_IOMMU_HPA_DIRTY != TCE_PCI_WRITE);
@@ -124,7 +124,7 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
 		line.at = i;
 		if (!kvmppc_tce_lock_tables(run, &line))
 			break;
-		line.end = min(n, i + iommu_user_line_left(run->pos[0].user + i));
+		line.end = min(n, i + tce_user_line_left(run->pos[0].user + i));
 		i = kvmppc_tce_map_line(run, &mem, list, &line);
 		if (!out || i == line.at)
 			kvmppc_tce_unlock_tables(run, &line, line.nr);
@@ -147,11 +147,11 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
  */
 static __always_inline long
 kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
-		      const bool several, struct iommu_user_list *out)
+		      const bool several, struct tce_user_list *out)
 {
 	struct kvmppc_tce_line line __uninitialized;
 	/* kvmppc_tce_set_others() may change which region was met last */
-	struct iommu_user_ref *ref = run->batch.cur;
+	struct tce_user_ref *ref = run->batch.cur;
 	unsigned long i = 0;
 
 	/* Without a shadow, all TCEs are 0 */
@@ -174,7 +174,7 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 		line.at = i;
 		if (!kvmppc_tce_lock_tables(run, &line))
 			break;
-		line.end = min(n, i + iommu_user_line_left(run->pos[0].user + i));
+		line.end = min(n, i + tce_user_line_left(run->pos[0].user + i));
 		i = kvmppc_tce_clear_line(run, ref, tce, &line);
 		if (!out || i == line.at)
 			kvmppc_tce_unlock_tables(run, &line, line.nr);
@@ -221,9 +221,9 @@ static noinline __maybe_unused long
 kvmppc_tce_list_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 		     unsigned long n)
 {
-	struct iommu_user_list *out = iommu_user_list(run->pos[0].tbl);
+	struct tce_user_list *out = tce_user_list(run->pos[0].tbl);
 
-	if (!out || KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
+	if (!out || KVMPPC_TCE_MODE != TCE_USER_VIRT)
 		return H_SUCCESS;
 	if (list)
 		return kvmppc_tce_map_span(run, list, n, false, out);
@@ -267,7 +267,7 @@ kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 		off = tce - mem.base;
 		if (off < mem.limit && (tce & mem.mask) == TCE_PCI_READ) {
 			mapped++;
-		} else if (tce & IOMMU_USER_PERM) {
+		} else if (tce & TCE_USER_PERM) {
 			if (!kvmppc_tce_to_ua(run->stt->kvm, &run->slot, tce,
 					      size, &ua, false))
 				break;
@@ -304,9 +304,9 @@ static __always_inline long kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 	if (!n || (list && !run->mem.limit))
 		return H_SUCCESS;
 
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
 		preempt_disable();
-	if (unlikely(!run->pos[0].hw) && KVMPPC_TCE_MODE != IOMMU_USER_REAL)
+	if (unlikely(!run->pos[0].hw) && KVMPPC_TCE_MODE != TCE_USER_REAL)
 		ret = kvmppc_tce_list_span(run, list, tce, n);
 	else if (list && several)
 		kvmppc_tce_map_several(run, list, n);
@@ -316,7 +316,7 @@ static __always_inline long kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 		kvmppc_tce_clear_several(run, tce, n);
 	else
 		kvmppc_tce_clear_one(run, tce, n);
-	if (KVMPPC_TCE_MODE == IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
 		preempt_enable();
 	return ret;
 }

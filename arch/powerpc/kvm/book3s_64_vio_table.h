@@ -12,7 +12,7 @@
 #include <linux/nospec.h>
 
 #include <asm/hvcall.h>
-#include <asm/iommu_user.h>
+#include <asm/tce_user.h>
 #include <asm/kvm_book3s.h>
 #include <asm/kvm_ppc.h>
 
@@ -100,7 +100,7 @@ struct kvmppc_spapr_tce_table {
 
 /*
  * What cannot be done in every tier; kvmppc_tce_shadow_alloc() and
- * iommu_user_populate() sleep or allocate and belong to virtual mode.
+ * tce_user_populate() sleep or allocate and belong to virtual mode.
  */
 long kvmppc_tce_shadow_alloc(struct kvmppc_spapr_tce_table *stt,
 			     unsigned long idx);

@@ -28,22 +28,22 @@ kvmppc_tce_need_shadow(struct kvmppc_tce_run *run)
 {
 	if (likely(kvmppc_tce_shadow(run)))
 		return H_SUCCESS;
-	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE != TCE_USER_VIRT)
 		return kvmppc_tce_hard(&run->stat->tce_hard_shadow);
 	return kvmppc_tce_shadow_alloc(run->stt, run->idx);
 }
 
 /* Make sure that the level of @entry exists in both views of pos->tbl */
 static __always_inline long
-kvmppc_tce_need_level(struct kvmppc_tce_run *run, struct iommu_user_pos *pos,
+kvmppc_tce_need_level(struct kvmppc_tce_run *run, struct tce_user_pos *pos,
 		      unsigned long entry)
 {
-	if (likely(iommu_user_seek(pos, entry)))
+	if (likely(tce_user_seek(pos, entry)))
 		return H_SUCCESS;
-	if (KVMPPC_TCE_MODE != IOMMU_USER_VIRT)
+	if (KVMPPC_TCE_MODE != TCE_USER_VIRT)
 		return kvmppc_tce_hard(&run->stat->tce_hard_level);
-	if (iommu_user_populate(pos->tbl, entry) ||
-	    !iommu_user_seek(pos, entry))
+	if (tce_user_populate(pos->tbl, entry) ||
+	    !tce_user_seek(pos, entry))
 		return H_NOT_ENOUGH_RESOURCES;
 	return H_SUCCESS;
 }
@@ -56,7 +56,7 @@ kvmppc_tce_need_levels(struct kvmppc_tce_run *run)
 	long ret;
 
 	for (t = 0; t < run->nr; ++t) {
-		struct iommu_user_pos *pos = &run->pos[t];
+		struct tce_user_pos *pos = &run->pos[t];
 		unsigned long first = kvmppc_tce_entry(run->stt, pos->tbl,
 						       run->idx);
 		unsigned long end = kvmppc_tce_entry(run->stt, pos->tbl,
@@ -68,7 +68,7 @@ kvmppc_tce_need_levels(struct kvmppc_tce_run *run)
 			if (ret != H_SUCCESS)
 				return ret;
 		}
-		iommu_user_seek(pos, first);
+		tce_user_seek(pos, first);
 	}
 	return H_SUCCESS;
 }
@@ -88,7 +88,7 @@ static __always_inline void kvmppc_tce_set_shadow(struct kvmppc_tce_run *run,
 
 	/*
 	 * If it was absent, the last writer of the entry may have brought it:
-	 * pairs with the release in iommu_user_unlock_line().
+	 * pairs with the release in tce_user_unlock_line().
 	 */
 	if (unlikely(!run->shadow_left || !run->shadow)) {
 		run->shadow_left = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Behind asm/iommu_user.h, as its users see it here: each use of a batch first
+ * Behind asm/tce_user.h, as its users see it here: each use of a batch first
  * looks whether all regions in it are counted.  What a batch has found it may use
  * only while it holds a count on it; then nobody can retire the region, and what
  * is at its addresses is the same until the batch is put.
@@ -8,8 +8,8 @@
 #ifndef TCE_BATCH_H
 #define TCE_BATCH_H
 
-static inline const struct iommu_user_batch *
-batch_holds(const struct iommu_user_batch *batch)
+static inline const struct tce_user_batch *
+batch_holds(const struct tce_user_batch *batch)
 {
 	unsigned int i;
 
@@ -20,13 +20,13 @@ batch_holds(const struct iommu_user_batch *batch)
 }
 
 /* Not within a run of entries, which settles with the batch at its end */
-static inline struct iommu_user_batch *batch_counted(struct iommu_user_batch *batch)
+static inline struct tce_user_batch *batch_counted(struct tce_user_batch *batch)
 {
 	unsigned int i;
 
 	batch_holds(batch);
 	for (i = 0; i < batch->nr; ++i) {
-		const struct iommu_user_ref *ref = &batch->ref[i];
+		const struct tce_user_ref *ref = &batch->ref[i];
 
 		WRONG_IF_CHECKED(CHECK_BATCH,
 				 __atomic_load_n(&ref->mem->mapped.counter, __ATOMIC_RELAXED) <
@@ -35,9 +35,9 @@ static inline struct iommu_user_batch *batch_counted(struct iommu_user_batch *ba
 	return batch;
 }
 
-#define iommu_user_full(batch, tables)	iommu_user_full(batch_holds(batch), tables)
-#define iommu_user_put(batch)	iommu_user_put(batch_counted(batch))
-#define iommu_user_reserve(batch, ua, size, need, more, mode) \
-	iommu_user_reserve(batch_counted(batch), ua, size, need, more, mode)
+#define tce_user_full(batch, tables)	tce_user_full(batch_holds(batch), tables)
+#define tce_user_put(batch)	tce_user_put(batch_counted(batch))
+#define tce_user_reserve(batch, ua, size, need, more, mode) \
+	tce_user_reserve(batch_counted(batch), ua, size, need, more, mode)
 
 #endif /* TCE_BATCH_H */

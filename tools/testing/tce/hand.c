@@ -8,7 +8,7 @@
  * A test says what a guest, a VMM or a device would see go wrong; the checks of
  * kernel.h, which look inside, are off unless it asks for them.
  */
-#include <asm/iommu_user.h>
+#include <asm/tce_user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -59,7 +59,7 @@ static void add_region(unsigned int r)
 
 static void open_table(unsigned int t)
 {
-	WRONG_IF(iommu_user_open(world.table[t], &world.mm, false));
+	WRONG_IF(tce_user_open(world.table[t], &world.mm, false));
 }
 
 static void create(unsigned int l)
@@ -104,16 +104,16 @@ static u64 page_tce(unsigned long page)
 static void map(unsigned int t, unsigned long idx, unsigned long page)
 {
 	mutex_lock(&container_lock);
-	WRONG_IF(iommu_user_map(world.table[t], layout_table[t].offset + idx, 1,
-				page_ua(page), DMA_BIDIRECTIONAL, &container_lock));
+	WRONG_IF(tce_user_map(world.table[t], layout_table[t].offset + idx, 1,
+			      page_ua(page), DMA_BIDIRECTIONAL, &container_lock));
 	mutex_unlock(&container_lock);
 }
 
 static void unmap_all(unsigned int t)
 {
 	mutex_lock(&container_lock);
-	iommu_user_unmap(world.table[t], layout_table[t].offset, layout_table[t].size,
-			 &container_lock);
+	tce_user_unmap(world.table[t], layout_table[t].offset, layout_table[t].size,
+		       &container_lock);
 	mutex_unlock(&container_lock);
 }
 
@@ -126,13 +126,13 @@ static u64 *user_word(unsigned int t, unsigned long idx)
 
 static u64 *lock_word(unsigned int t, unsigned long idx)
 {
-	return iommu_user_line(user_word(t, idx));
+	return tce_user_line(user_word(t, idx));
 }
 
 /* Does an entry lead to a page? */
 static bool leads_to(unsigned int t, unsigned long idx, unsigned long page)
 {
-	return (world_user(t, idx) & IOMMU_USER_UA) == page_ua(page) &&
+	return (world_user(t, idx) & TCE_USER_UA) == page_ua(page) &&
 	       world_hw(t, idx) == (page_to_phys(user_find(page_ua(page))) | 3);
 }
 
@@ -231,7 +231,7 @@ static void do_renew(void *arg)
 static void do_close(void *arg)
 {
 	mutex_lock(&container_lock);
-	iommu_user_close(world.table[FLAT]);
+	tce_user_close(world.table[FLAT]);
 	mutex_unlock(&container_lock);
 }
 
@@ -486,11 +486,11 @@ static void pinned_table_taken_for_another(void)
 	struct call call;
 
 	begin(SAME, FLAT);
-	iommu_user_close(world.table[FLAT]);
+	tce_user_close(world.table[FLAT]);
 	call = list_call(TIER_EARLY, SAME, 3, PAGE, PAGE, 2);
 	hand_start(&hand, do_call, &call, SPOT_ENTER, &world.vcpu[0].arch.tce_reader);
 	WRONG_IF(hand.is != HAND_THERE);
-	WRONG_IF(iommu_user_open(world.table[FLAT], &world.mm, true));
+	WRONG_IF(tce_user_open(world.table[FLAT], &world.mm, true));
 	hand_end(&hand);
 	WRONG_IF(call.ret != H_TOO_HARD || world_user(FLAT, 3));
 	end();
@@ -500,8 +500,8 @@ static void pinned_table_taken_for_another(void)
 static void pinned_table_taken_for_another_one(void)
 {
 	begin(SAME, FLAT);
-	iommu_user_close(world.table[FLAT]);
-	WRONG_IF(iommu_user_open(world.table[FLAT], &world.mm, true));
+	tce_user_close(world.table[FLAT]);
+	WRONG_IF(tce_user_open(world.table[FLAT], &world.mm, true));
 	WRONG_IF(now(put_call(TIER_EARLY, SAME, 3, page_tce(PAGE))) != H_TOO_HARD);
 	end();
 }
@@ -641,7 +641,7 @@ static void check_kept(unsigned int t, const u64 *word, unsigned long first, uns
 	unsigned long i;
 
 	for (i = first; i < n; ++i)
-		WRONG_IF((world_user(t, i) & ~IOMMU_USER_LOCK) != word[i]);
+		WRONG_IF((world_user(t, i) & ~TCE_USER_LOCK) != word[i]);
 }
 
 /* @call meets a locked line; entries from guest entry @from on have to stay */
@@ -657,7 +657,7 @@ static void meet_locked(struct call call, unsigned int l, const unsigned int *ta
 	for (t = 0; t < 2; ++t)
 		for (i = 0; i < 128; ++i)
 			before[t][i] = world_user(table[t], i);
-	WRITE_ONCE(*word, was | IOMMU_USER_LOCK);
+	WRITE_ONCE(*word, was | TCE_USER_LOCK);
 	hand_start(&hand, do_call, &call, SPOTS, NULL);
 	WRONG_IF(hand.is == HAND_WAITS);
 	hand_end(&hand);
@@ -696,7 +696,7 @@ static void locked_in_further_table(void)
 	begin(SAME, FLAT);
 	open_table(LARGE);
 	bind(SAME, LARGE);
-	locked_further(SAME, IOMMU_USER_LINE, 0);
+	locked_further(SAME, TCE_USER_LINE, 0);
 	end();
 }
 
@@ -730,13 +730,13 @@ static void locked_further_line(void)
 		};
 
 		for (k = 0; k < ARRAY_SIZE(call); ++k) {
-			WRITE_ONCE(*word, *word | IOMMU_USER_LOCK);
+			WRITE_ONCE(*word, *word | TCE_USER_LOCK);
 			hand = (struct hand){};
 			hand_start(&hand, do_call, &call[k], SPOTS, NULL);
 			WRONG_IF(hand.is == HAND_WAITS);
 			hand_end(&hand);
 			WRONG_IF(call[k].ret != H_TOO_HARD);
-			WRITE_ONCE(*word, *word & ~IOMMU_USER_LOCK);
+			WRITE_ONCE(*word, *word & ~TCE_USER_LOCK);
 			for (i = 0; i < 256; ++i)
 				WRONG_IF(world_user(DEEP, 256 + i) != before[i]);
 			spots = false;
@@ -875,11 +875,11 @@ static void work_of_hypervisor(void)
 	WRONG_IF(now(call) != H_TOO_HARD);
 
 	world.ops[FOREIGN].put_list = NULL;
-	call = list_call(TIER_EARLY, SAME, 0, PAGE, PAGE, 2 * IOMMU_USER_FOREIGN);
-	for (i = 0; i < 2 * IOMMU_USER_FOREIGN; i += 2)
+	call = list_call(TIER_EARLY, SAME, 0, PAGE, PAGE, 2 * TCE_USER_FOREIGN);
+	for (i = 0; i < 2 * TCE_USER_FOREIGN; i += 2)
 		user_store(world_guest(PAGE << PAGE_SHIFT) + i, cpu_to_be64(page_tce(OLD)));
 	now(call);
-	call.arg[3] = IOMMU_USER_FOREIGN;
+	call.arg[3] = TCE_USER_FOREIGN;
 	WRONG_IF(now(call) != H_SUCCESS);
 	now(stuff_call(TIER_EARLY, SAME, 0, 128));
 	end();
@@ -923,7 +923,7 @@ static void check_listed(bool twice)
 
 	for (i = 0; i < layout_liobn[SAME].size; ++i) {
 		u64 user = world_user(FOREIGN, i);
-		unsigned long page = ((user & IOMMU_USER_UA) - USER_BASE) >> PAGE_SHIFT;
+		unsigned long page = ((user & TCE_USER_UA) - USER_BASE) >> PAGE_SHIFT;
 
 		leading += !!user;
 		WRONG_IF(!user && (world_hw(FOREIGN, i) || shadow[i]));
@@ -979,8 +979,8 @@ static void list_refused_ioctl(void)
 		world.refuse = 1 + at / 2;
 		world.refuse_more = at % 2 ? 2 : 0;
 		mutex_lock(&container_lock);
-		ret = iommu_user_map(tbl, 0, LISTED, page_ua(PAGE), DMA_BIDIRECTIONAL,
-				     &container_lock);
+		ret = tce_user_map(tbl, 0, LISTED, page_ua(PAGE), DMA_BIDIRECTIONAL,
+				   &container_lock);
 		mutex_unlock(&container_lock);
 		WRONG_IF(ret != -EIO || world_mapped(STAYING) != 1);
 		for (i = 0; i < LISTED; ++i)
@@ -1019,7 +1019,7 @@ static void list_refused_for_good(void)
 	WRONG_IF(now(put_call(TIER_VIRT, SAME, 0, page_tce(OLD))) != H_SUCCESS);
 	world.refuse = 1;
 	world.refuse_more = ~0UL;
-	iommu_user_close(world.table[FOREIGN]);
+	tce_user_close(world.table[FOREIGN]);
 	world.refuse = 0;
 	WRONG_IF(world_mapped(OLD) != 2 || mm_iommu_put(&world.mm, world.mem[OLD]) != -EBUSY);
 	mm_iommu_drop(&world.mm, world.mem[OLD]);
@@ -1042,8 +1042,8 @@ static void make_busy(unsigned int at, unsigned int more)
 
 /* Also longer than a list is waited for with entries locked, and than its clearing is */
 static const unsigned int busy_for[] = {
-	0, 3, IOMMU_USER_BUSY_US + 4, 1000, IOMMU_USER_SETTLE_US * 3 / 2,
-	3 * IOMMU_USER_SETTLE_US,
+	0, 3, TCE_USER_BUSY_US + 4, 1000, TCE_USER_SETTLE_US * 3 / 2,
+	3 * TCE_USER_SETTLE_US,
 };
 
 /* Whoever asks again in the end gets what was asked for, and each view agrees */
@@ -1083,8 +1083,8 @@ static void list_of_one_region(void)
 	WRONG_IF(world_mapped(STAYING) != LISTED);
 
 	mutex_lock(&container_lock);
-	ret = iommu_user_map(world.table[FOREIGN], 1, LISTED - 1, page_ua(OLD),
-			     DMA_BIDIRECTIONAL, &container_lock);
+	ret = tce_user_map(world.table[FOREIGN], 1, LISTED - 1, page_ua(OLD),
+			   DMA_BIDIRECTIONAL, &container_lock);
 	mutex_unlock(&container_lock);
 	WRONG_IF(ret != -EIO || world_mapped(STAYING) != LISTED);
 	world.refuse = 0;
@@ -1094,7 +1094,7 @@ static void list_of_one_region(void)
 /* An ioctl that fails while the hypervisor has done some of what it was too busy for */
 static void ioctl_busy_in_part(void)
 {
-	const unsigned int asks = IOMMU_USER_BUSY_US + 2 * IOMMU_USER_SETTLE_US;
+	const unsigned int asks = TCE_USER_BUSY_US + 2 * TCE_USER_SETTLE_US;
 	unsigned int more, in_part = 0;
 	unsigned long i;
 	long ret;
@@ -1104,8 +1104,8 @@ static void ioctl_busy_in_part(void)
 		make_busy(1, more);
 		fatal_signal = true;
 		mutex_lock(&container_lock);
-		ret = iommu_user_map(world.table[FOREIGN], 0, LISTED, page_ua(PAGE),
-				     DMA_BIDIRECTIONAL, &container_lock);
+		ret = tce_user_map(world.table[FOREIGN], 0, LISTED, page_ua(PAGE),
+				   DMA_BIDIRECTIONAL, &container_lock);
 		mutex_unlock(&container_lock);
 		fatal_signal = false;
 		/* Else it is left to whoever closes the table */
@@ -1164,8 +1164,8 @@ static void ioctl_busy(void)
 			map(FOREIGN, 1, PAGE);
 			make_busy(at, busy_for[i]);
 			mutex_lock(&container_lock);
-			WRONG_IF(iommu_user_map(tbl, 0, LISTED, page_ua(PAGE),
-						DMA_BIDIRECTIONAL, &container_lock));
+			WRONG_IF(tce_user_map(tbl, 0, LISTED, page_ua(PAGE),
+					      DMA_BIDIRECTIONAL, &container_lock));
 			mutex_unlock(&container_lock);
 			WRONG_IF(world_mapped(STAYING) != 1 + LISTED);
 			make_busy(at, busy_for[i + 1]);
@@ -1178,7 +1178,7 @@ static void ioctl_busy(void)
 	begin(SAME, FOREIGN);
 	map(FOREIGN, 0, PAGE);
 	make_busy(1, ~0U);
-	iommu_user_close(world.table[FOREIGN]);
+	tce_user_close(world.table[FOREIGN]);
 	WRONG_IF(mm_iommu_put(&world.mm, world.mem[STAYING]) != -EBUSY);
 	WRONG_IF(!world_user(FOREIGN, 0) || !world_hw(FOREIGN, 0));
 }
@@ -1288,7 +1288,7 @@ static void unmap_of_many_regions(void)
 		map(FLAT, i, i);
 	kills = device_kills;
 	unmap_all(FLAT);
-	WRONG_IF(device_kills - kills > DIV_ROUND_UP(TINY_NR, IOMMU_USER_REFS - 1));
+	WRONG_IF(device_kills - kills > DIV_ROUND_UP(TINY_NR, TCE_USER_REFS - 1));
 	end();
 }
 

@@ -3,7 +3,7 @@
  * The functions behind kernel.h: waiting, SRCU, allocation, user memory, files.
  * Each is the smallest that keeps the promise which the TCE code relies on.
  */
-#include <asm/iommu_user.h>
+#include <asm/tce_user.h>
 #include <malloc.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -69,7 +69,7 @@ static void work_begin(unsigned int limit)
 void preempt_disable(void)
 {
 	if (!preempt_off++)
-		work_begin(IOMMU_USER_PIECE);
+		work_begin(TCE_USER_PIECE);
 }
 
 void preempt_enable(void)
@@ -93,7 +93,7 @@ void shim_kill(void)
 {
 	kills++;
 	WRONG_IF_CHECKED(CHECK_WORK, in_guest &&
-			 kills > (work_limit < IOMMU_USER_PIECE ? 4 : 4 * 9));
+			 kills > (work_limit < TCE_USER_PIECE ? 4 : 4 * 9));
 }
 
 /* Nobody may sleep or allocate there */
@@ -146,14 +146,14 @@ void shim_foreign(bool twice, unsigned long listed)
 	foreign++;
 	__atomic_fetch_add(&shim_asked, 1, __ATOMIC_RELAXED);
 	WRONG_IF_CHECKED(CHECK_WORK, preempt_off &&
-			 foreign > (twice ? 2 : 1) * IOMMU_USER_FOREIGN + 2 * listed);
+			 foreign > (twice ? 2 : 1) * TCE_USER_FOREIGN + 2 * listed);
 }
 
 void shim_relax(void)
 {
 	relaxed++;
 	/* The short ways, and the long one, look at an entry so often each */
-	WRONG_IF_CHECKED(CHECK_WAIT, in_guest && relaxed > 3 * IOMMU_USER_SPINS);
+	WRONG_IF_CHECKED(CHECK_WAIT, in_guest && relaxed > 3 * TCE_USER_SPINS);
 	spot_wait();
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Sequences played on the world and on the model; see step.h */
-#include <asm/iommu_user.h>
+#include <asm/tce_user.h>
 
 #include "device.h"
 #include "grace.h"
@@ -21,7 +21,7 @@ static u64 *held, held_word;
 static void let_go(void)
 {
 	if (held)
-		iommu_user_unlock(held, held_word);
+		tce_user_unlock(held, held_word);
 	held = NULL;
 }
 
@@ -33,7 +33,7 @@ static void hold(unsigned int t, unsigned long idx)
 		return;
 	held = (u64 *)world_words(t, true, idx, &n);
 	if (held)
-		iommu_user_lock(held, &held_word, true);
+		tce_user_lock(held, &held_word, true);
 }
 
 /* Numbers of LIOBNs, half of which share a bucket */
@@ -281,7 +281,7 @@ static void check_no_view(struct iommu_table *tbl)
 	__be64 *view = tbl->it_userspace;
 
 	tbl->it_userspace = NULL;
-	WRONG_IF(iommu_user_open(tbl, &world.mm, false) != -ENOMEM);
+	WRONG_IF(tce_user_open(tbl, &world.mm, false) != -ENOMEM);
 	tbl->it_userspace = view;
 }
 
@@ -299,7 +299,7 @@ static void play_table(const struct step *s, struct seen *seen)
 		if (model_is_open(t))
 			return;
 		check_no_view(tbl);
-		seen->ret = iommu_user_open(tbl, other ? &world.other : &world.mm, lt->pinned);
+		seen->ret = tce_user_open(tbl, other ? &world.other : &world.mm, lt->pinned);
 		WRONG_IF(seen->ret && !(failed_alloc && seen->ret == -ENOMEM));
 		if (!seen->ret)
 			model_open(t, other);
@@ -310,15 +310,15 @@ static void play_table(const struct step *s, struct seen *seen)
 	switch (s->op) {
 	case OP_CLOSE:
 		world.refuse = 0;
-		iommu_user_close(tbl);
+		tce_user_close(tbl);
 		model_close(t);
 		break;
 	case OP_MAP:
 		if (tbl->it_mm != &world.mm && tbl->it_mm_pinned != &world.mm)
 			break;
 		mutex_lock(&container_lock);
-		seen->ret = iommu_user_map(tbl, lt->offset + first, n, ua,
-					   iommu_tce_direction(perm), &container_lock);
+		seen->ret = tce_user_map(tbl, lt->offset + first, n, ua,
+					 iommu_tce_direction(perm), &container_lock);
 		mutex_unlock(&container_lock);
 		seen->nomem = failed_alloc;
 		seen->refused = world.refused;
@@ -327,7 +327,7 @@ static void play_table(const struct step *s, struct seen *seen)
 		break;
 	default:
 		mutex_lock(&container_lock);
-		iommu_user_unmap(tbl, lt->offset + first, n, &container_lock);
+		tce_user_unmap(tbl, lt->offset + first, n, &container_lock);
 		mutex_unlock(&container_lock);
 		seen->kills = device_kills - kills;
 		seen->refused = world.refused;

@@ -16,7 +16,7 @@
  *
  * At the end it tells which steps have never met.
  */
-#include <asm/iommu_user.h>
+#include <asm/tce_user.h>
 #include <unistd.h>
 
 #include "device.h"
@@ -202,11 +202,11 @@ static void check_own_in(struct cpu *cpu, unsigned int t, const u64 *tce)
 	if (!begun || undone(t) != begun)
 		return;
 	for (i = 0; i < OWN; ++i)
-		user[i] = world_user(t, first + i) & ~IOMMU_USER_LOCK;
+		user[i] = world_user(t, first + i) & ~TCE_USER_LOCK;
 	if (undone(t) != begun)
 		return;
 	for (i = 0; i < OWN; ++i) {
-		u64 want = tce[i] & 3 ? (USER_BASE + (tce[i] & ~3UL)) | IOMMU_USER_SET : 0;
+		u64 want = tce[i] & 3 ? (USER_BASE + (tce[i] & ~3UL)) | TCE_USER_SET : 0;
 
 		WRONG_IF_CHECKED(CHECK_BIND, tce[i] != old[i] && user[i] != want);
 	}
@@ -336,8 +336,8 @@ static void map(struct cpu *cpu, struct container *con, struct iommu_table *tbl,
 	unsigned long n = 1 + rnd(cpu, 4);
 
 	WRONG_IF(!iommu_tce_table_get(tbl));
-	iommu_user_map(tbl, tbl->it_offset + rnd(cpu, ENTRIES - n), n, ua,
-		       iommu_tce_direction(1 + rnd(cpu, 3)), &con->lock);
+	tce_user_map(tbl, tbl->it_offset + rnd(cpu, ENTRIES - n), n, ua,
+		     iommu_tce_direction(1 + rnd(cpu, 3)), &con->lock);
 	iommu_tce_table_put(tbl);
 }
 
@@ -346,7 +346,7 @@ static void unmap(struct cpu *cpu, struct container *con, struct iommu_table *tb
 	unsigned long n = 1 + rnd(cpu, ENTRIES - 1);
 
 	WRONG_IF(!iommu_tce_table_get(tbl));
-	iommu_user_unmap(tbl, tbl->it_offset + rnd(cpu, ENTRIES - n), n, &con->lock);
+	tce_user_unmap(tbl, tbl->it_offset + rnd(cpu, ENTRIES - n), n, &con->lock);
 	iommu_tce_table_put(tbl);
 }
 
@@ -366,13 +366,13 @@ static void open_table(struct cpu *cpu, unsigned int t)
 {
 	bool pinned = checks & CHECK_PINNED && !rnd(cpu, 8);
 
-	WRONG_IF(iommu_user_open(world.table[t], &world.mm, pinned));
+	WRONG_IF(tce_user_open(world.table[t], &world.mm, pinned));
 }
 
 static void close_table(unsigned int t)
 {
 	undo_begin(t);
-	iommu_user_close(world.table[t]);
+	tce_user_close(world.table[t]);
 	check_closed(t);
 	undo_end(t);
 }
@@ -603,7 +603,7 @@ static void balance_table(unsigned int t, s64 *mapped)
 		WRONG_IF(!user != !hw);
 		if (!user)
 			continue;
-		WRONG_IF((user & 0xfff) != IOMMU_USER_SET);
+		WRONG_IF((user & 0xfff) != TCE_USER_SET);
 		WRONG_IF((hw & ~0xfffUL) != (page_to_phys(user_find(ua)) | (ua & ~PAGE_MASK)));
 		for (r = 0; r < REGIONS; ++r)
 			mapped[r] += ua - layout_region[r].ua <
@@ -639,7 +639,7 @@ static void undo_all(void)
 
 	for (i = 0; i < TABLES; ++i)
 		if (world.table[i])
-			iommu_user_close(world.table[i]);
+			tce_user_close(world.table[i]);
 	for (c = 0; c < CONTAINERS; ++c) {
 		for (i = 0; i < REGIONS; ++i) {
 			if (container[c].mem[i])
@@ -668,7 +668,7 @@ static void begin(void)
 
 		bound[t].begun = 1;
 		bound[t].ended = 1;
-		WRONG_IF(iommu_user_open(world.table[t], &world.mm, false));
+		WRONG_IF(tce_user_open(world.table[t], &world.mm, false));
 	}
 }
 

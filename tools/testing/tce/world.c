@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * See world.h.  The walk over the levels of a table is written anew here: that of
- * asm/iommu_user.h is what is tested.
+ * asm/tce_user.h is what is tested.
  */
-#include <asm/iommu_user.h>
+#include <asm/tce_user.h>
 
 #include "grace.h"
 #include "world.h"
@@ -106,7 +106,7 @@ u64 world_user(unsigned int t, unsigned long idx)
 /* As pages are, at the begin of a line */
 static void *new_view(unsigned long entries)
 {
-	return shim_alloc(entries * 8, IOMMU_USER_LINE * 8, true);
+	return shim_alloc(entries * 8, TCE_USER_LINE * 8, true);
 }
 
 static bool populate_view(unsigned int t, __be64 *view, unsigned long idx)
@@ -265,7 +265,7 @@ void world_add_table(unsigned int t)
 	for (i = 0; i < GROUPS; ++i)
 		for (j = 0; j < IOMMU_TABLE_GROUP_MAX_TABLES; ++j)
 			if (layout_group[i][j] == t)
-				/* Pairs with READ_ONCE() in iommu_user_table_get() */
+				/* Pairs with READ_ONCE() in tce_user_table_get() */
 				smp_store_release(&world.table_group[i].tables[j], tbl);
 	/* A table is shown to its groups before it is opened, by some before it is whole */
 	tbl->it_offset = lt->offset;
@@ -398,7 +398,7 @@ void world_close(void)
 	for (i = 0; i < TABLES; ++i) {
 		if (!world.table[i])
 			continue;
-		iommu_user_close(world.table[i]);
+		tce_user_close(world.table[i]);
 		WRONG_IF(world.table[i]->refs != 1);
 	}
 }
@@ -526,7 +526,7 @@ static long hcall_exit(struct kvm_vcpu *vcpu, enum tier tier, unsigned long req,
 static unsigned int work_limit(enum tier tier)
 {
 	/* Where a reset or a machine check is fatal it has to be short */
-	return tier == TIER_PARTIAL || tier == TIER_REAL ? WORLD_PARTIAL : IOMMU_USER_PIECE;
+	return tier == TIER_PARTIAL || tier == TIER_REAL ? WORLD_PARTIAL : TCE_USER_PIECE;
 }
 
 static __thread unsigned int guest_calls;

@@ -274,7 +274,7 @@ static void mm_iommu_set_used(struct mm_iommu_table_group_mem_t *mem,
 		open |= MM_IOMMU_OPEN_REAL;
 
 	mem->used = used;
-	/* Pairs with READ_ONCE() in iommu_user_open_region() and mm_iommu_kept() */
+	/* Pairs with READ_ONCE() in tce_user_open_region() and mm_iommu_kept() */
 	WRITE_ONCE(mem->open, used ? open : 0);
 }
 
@@ -382,11 +382,11 @@ static bool mm_iommu_retire(struct mm_iommu *iommu, unsigned int at,
 	lockdep_assert_held(&iommu->lock);
 
 	/*
-	 * Pairs with the full barrier of iommu_user_put() and iommu_user_drop():
+	 * Pairs with the full barrier of tce_user_put() and tce_user_drop():
 	 * whoever sees 1 here also sees that the invalidations before the last
 	 * decrement are complete, be it theirs or that of mm_iommu_take_back() behind
 	 * them; what is done to the pages comes after the smp_mb() in
-	 * mm_iommu_wait_all().  From 0 on iommu_user_take() fails.
+	 * mm_iommu_wait_all().  From 0 on tce_user_take() fails.
 	 */
 	if (atomic64_cmpxchg(&mem->mapped, 1, 0) != 1)
 		return false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * KUnit tests of user TCEs, see asm/iommu_user.h
+ * KUnit tests of user TCEs, see asm/tce_user.h
  *
  * The memory and its regions are real.  The table is made up: two arrays of
  * words, and operations that note what they were asked for.  So the tests run
@@ -16,7 +16,7 @@
 #include <linux/sched/mm.h>
 #include <linux/vmalloc.h>
 
-#include <asm/iommu_user.h>
+#include <asm/tce_user.h>
 
 #define UT_ENTRIES	2048UL
 #define UT_OFFSET	0x300UL		/* the window's first entry */
@@ -117,9 +117,9 @@ static int ut_populate(struct iommu_table *tbl, unsigned long entry)
 		return -ENOMEM;
 
 	t->top[0][level] = cpu_to_be64(__pa(&t->hw[level * UT_LEVEL]) |
-				       IOMMU_USER_PERM);
+				       TCE_USER_PERM);
 	t->top[1][level] = cpu_to_be64(__pa(&t->user[level * UT_LEVEL]) |
-				       IOMMU_USER_PERM);
+				       TCE_USER_PERM);
 	return 0;
 }
 
@@ -131,7 +131,7 @@ static void ut_close(void *arg)
 {
 	struct ut_table *t = arg;
 
-	iommu_user_close(&t->tbl);
+	tce_user_close(&t->tbl);
 }
 
 /* A table that the hardware walks, open for registered memory */
@@ -164,7 +164,7 @@ static struct ut_table *ut_create(struct kunit *test, unsigned int page_shift)
 	kref_init(&t->tbl.it_kref);
 	mutex_init(&t->tbl.it_lock);
 
-	KUNIT_ASSERT_EQ(test, iommu_user_open(&t->tbl, current->mm, false), 0);
+	KUNIT_ASSERT_EQ(test, tce_user_open(&t->tbl, current->mm, false), 0);
 	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, ut_close, t), 0);
 	return t;
 }
@@ -184,9 +184,9 @@ static struct ut_table *ut_create_lists(struct kunit *test)
 {
 	struct ut_table *t = ut_create_foreign(test, PAGE_SHIFT);
 
-	iommu_user_close(&t->tbl);
+	tce_user_close(&t->tbl);
 	t->ops.put_list = ut_put_list;
-	KUNIT_ASSERT_EQ(test, iommu_user_open(&t->tbl, current->mm, false), 0);
+	KUNIT_ASSERT_EQ(test, tce_user_open(&t->tbl, current->mm, false), 0);
 	return t;
 }
 
@@ -276,10 +276,10 @@ static void ut_expect_mapped(struct kunit *test, const struct ut_table *t,
 {
 	for (; n; ++i, --n, ua += 1UL << t->tbl.it_page_shift) {
 		u64 word = be64_to_cpu(t->hw[i]);
-		u64 user = ua | IOMMU_USER_SET;
+		u64 user = ua | TCE_USER_SET;
 
 		if (t->tbl.it_mm_pinned)
-			user = ut_phys(test, ua) | IOMMU_USER_SET | IOMMU_USER_DIRTY;
+			user = ut_phys(test, ua) | TCE_USER_SET | TCE_USER_DIRTY;
 		KUNIT_EXPECT_EQ_MSG(test, word, ut_phys(test, ua) | perm,
 				    "hardware word %lu", i);
 		KUNIT_EXPECT_EQ_MSG(test, t->user[i], user, "user word %lu", i);
@@ -318,7 +318,7 @@ static long ut_map(struct ut_table *t, unsigned long i, unsigned long n,
 	t->kills = 0;
 	ut_forget(t);
 	mutex_lock(&ut_lock);
-	ret = iommu_user_map(&t->tbl, UT_OFFSET + i, n, ua, dir, &ut_lock);
+	ret = tce_user_map(&t->tbl, UT_OFFSET + i, n, ua, dir, &ut_lock);
 	mutex_unlock(&ut_lock);
 	return ret;
 }
@@ -328,7 +328,7 @@ static void ut_unmap(struct ut_table *t, unsigned long i, unsigned long n)
 	t->kills = 0;
 	ut_forget(t);
 	mutex_lock(&ut_lock);
-	iommu_user_unmap(&t->tbl, UT_OFFSET + i, n, &ut_lock);
+	tce_user_unmap(&t->tbl, UT_OFFSET + i, n, &ut_lock);
 	mutex_unlock(&ut_lock);
 }
 
@@ -352,7 +352,7 @@ static void ut_map_and_unmap(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, ut_map(t, 5, n, ua + page,
 					     DMA_BIDIRECTIONAL), 0);
 		ut_expect_clear(test, t, 0, 5);
-		ut_expect_mapped(test, t, 5, n, ua + page, IOMMU_USER_PERM);
+		ut_expect_mapped(test, t, 5, n, ua + page, TCE_USER_PERM);
 		ut_expect_clear(test, t, 5 + n, 5);
 		KUNIT_EXPECT_EQ(test, ut_count(mem), n);
 		KUNIT_EXPECT_EQ(test, t->kills, 1);
@@ -360,10 +360,10 @@ static void ut_map_and_unmap(struct kunit *test)
 
 		/* All but the first and the last */
 		ut_unmap(t, 6, n - 2);
-		ut_expect_mapped(test, t, 5, 1, ua + page, IOMMU_USER_PERM);
+		ut_expect_mapped(test, t, 5, 1, ua + page, TCE_USER_PERM);
 		ut_expect_clear(test, t, 6, n - 2);
 		ut_expect_mapped(test, t, 4 + n, 1, ua + n * page,
-				 IOMMU_USER_PERM);
+				 TCE_USER_PERM);
 		KUNIT_EXPECT_EQ(test, ut_count(mem), 2);
 		KUNIT_EXPECT_EQ(test, t->kills, 1);
 		ut_expect_kill(test, t, 0, 6, n - 2, n);
@@ -390,7 +390,7 @@ static void ut_permissions(struct kunit *test)
 	/* Hardware of this kind knows no pages that are only written to */
 	KUNIT_EXPECT_EQ(test, ut_map(ioda, 1, 1, ua + PAGE_SIZE,
 				     DMA_FROM_DEVICE), 0);
-	ut_expect_mapped(test, ioda, 1, 1, ua + PAGE_SIZE, IOMMU_USER_PERM);
+	ut_expect_mapped(test, ioda, 1, 1, ua + PAGE_SIZE, TCE_USER_PERM);
 	KUNIT_EXPECT_TRUE(test, *mm_iommu_page(mem, ua + PAGE_SIZE) &
 			  MM_IOMMU_HPA_DIRTY);
 
@@ -433,7 +433,7 @@ static void ut_replace(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ut_map(t, 1, 3, ua + 4 * PAGE_SIZE,
 				     DMA_BIDIRECTIONAL), 0);
 	ut_expect_mapped(test, t, 0, 1, ua, TCE_PCI_READ);
-	ut_expect_mapped(test, t, 1, 3, ua + 4 * PAGE_SIZE, IOMMU_USER_PERM);
+	ut_expect_mapped(test, t, 1, 3, ua + 4 * PAGE_SIZE, TCE_USER_PERM);
 	ut_expect_kill(test, t, 0, 1, 3, 4);
 	KUNIT_EXPECT_EQ(test, ut_count(a), 1);
 	KUNIT_EXPECT_EQ(test, ut_count(b), 3);
@@ -446,7 +446,7 @@ static void ut_replace(struct kunit *test)
 /* More regions than a batch has room for */
 static void ut_many_regions(struct kunit *test)
 {
-	enum { N = 2 * IOMMU_USER_REFS + 3 };
+	enum { N = 2 * TCE_USER_REFS + 3 };
 	struct mm_iommu_table_group_mem_t *mem[N], *big;
 	unsigned long ua = ut_memory(test, 2 * N);
 	struct ut_table *t = ut_create(test, PAGE_SHIFT);
@@ -457,8 +457,8 @@ static void ut_many_regions(struct kunit *test)
 	big = ut_register(test, ua + N * PAGE_SIZE, N);
 
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, N, ua, DMA_BIDIRECTIONAL), 0);
-	ut_expect_mapped(test, t, 0, N, ua, IOMMU_USER_PERM);
-	KUNIT_EXPECT_EQ(test, t->kills, DIV_ROUND_UP(N, IOMMU_USER_REFS - 1));
+	ut_expect_mapped(test, t, 0, N, ua, TCE_USER_PERM);
+	KUNIT_EXPECT_EQ(test, t->kills, DIV_ROUND_UP(N, TCE_USER_REFS - 1));
 	for (i = 0; i < N; ++i)
 		KUNIT_EXPECT_EQ(test, ut_count(mem[i]), 1);
 
@@ -466,9 +466,9 @@ static void ut_many_regions(struct kunit *test)
 	t->watch = mem[N - 1];
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, N, ua + N * PAGE_SIZE,
 				     DMA_BIDIRECTIONAL), 0);
-	ut_expect_mapped(test, t, 0, N, ua + N * PAGE_SIZE, IOMMU_USER_PERM);
-	KUNIT_EXPECT_EQ(test, t->kills, DIV_ROUND_UP(N, IOMMU_USER_REFS - 2));
-	last = rounddown(N - 1, IOMMU_USER_REFS - 2);
+	ut_expect_mapped(test, t, 0, N, ua + N * PAGE_SIZE, TCE_USER_PERM);
+	KUNIT_EXPECT_EQ(test, t->kills, DIV_ROUND_UP(N, TCE_USER_REFS - 2));
+	last = rounddown(N - 1, TCE_USER_REFS - 2);
 	ut_expect_kill(test, t, t->kills - 1, last, N - last, 1);
 	for (i = 0; i < N; ++i)
 		KUNIT_EXPECT_EQ(test, ut_count(mem[i]), 0);
@@ -477,8 +477,8 @@ static void ut_many_regions(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, N, ua, DMA_BIDIRECTIONAL), 0);
 	KUNIT_EXPECT_EQ(test, ut_count(big), 0);
 	ut_unmap(t, 0, N);
-	KUNIT_EXPECT_EQ(test, t->kills, DIV_ROUND_UP(N, IOMMU_USER_REFS - 1));
-	last = rounddown(N - 1, IOMMU_USER_REFS - 1);
+	KUNIT_EXPECT_EQ(test, t->kills, DIV_ROUND_UP(N, TCE_USER_REFS - 1));
+	last = rounddown(N - 1, TCE_USER_REFS - 1);
 	ut_expect_kill(test, t, t->kills - 1, last, N - last, 1);
 	ut_expect_clear(test, t, 0, N);
 	for (i = 0; i < N; ++i)
@@ -511,7 +511,7 @@ static void ut_page_large(struct kunit *test)
 
 	mem->pageshift = PAGE_SHIFT + 1;
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, 2, ua, DMA_BIDIRECTIONAL), 0);
-	ut_expect_mapped(test, t, 0, 2, ua, IOMMU_USER_PERM);
+	ut_expect_mapped(test, t, 0, 2, ua, TCE_USER_PERM);
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 2);
 
 	/* Half of the third page is not registered */
@@ -572,7 +572,7 @@ static void ut_region_dropped(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ut_map(t, 1, 1, ua + PAGE_SIZE,
 				     DMA_BIDIRECTIONAL), -EINVAL);
 	ut_expect_clear(test, t, 1, 1);
-	ut_expect_mapped(test, t, 0, 1, ua, IOMMU_USER_PERM);
+	ut_expect_mapped(test, t, 0, 1, ua, TCE_USER_PERM);
 
 	t->watch = mem;
 	ut_unmap(t, 0, 1);
@@ -597,7 +597,7 @@ static void ut_levels(struct kunit *test)
 
 	/* From the middle of one level over a whole one into a third */
 	KUNIT_EXPECT_EQ(test, ut_map(t, 24, 30, ua, DMA_BIDIRECTIONAL), 0);
-	ut_expect_mapped(test, t, 24, 30, ua, IOMMU_USER_PERM);
+	ut_expect_mapped(test, t, 24, 30, ua, TCE_USER_PERM);
 	KUNIT_EXPECT_EQ(test, t->kills, 1);
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 30);
 
@@ -620,8 +620,8 @@ static int ut_populate_deep(struct iommu_table *tbl, unsigned long entry)
 	for (below = UT_DEEP; below; --below) {
 		unsigned long i = (idx >> below * ilog2(UT_LEVEL)) % UT_LEVEL;
 
-		hw[i] = cpu_to_be64(__pa(&t->hw[at]) | IOMMU_USER_PERM);
-		user[i] = cpu_to_be64(__pa(&t->user[at]) | IOMMU_USER_PERM);
+		hw[i] = cpu_to_be64(__pa(&t->hw[at]) | TCE_USER_PERM);
+		user[i] = cpu_to_be64(__pa(&t->user[at]) | TCE_USER_PERM);
 		hw = &t->hw[at];
 		user = (__force __be64 *)&t->user[at];
 		at += UT_LEVEL;
@@ -652,7 +652,7 @@ static void ut_huge_window(struct kunit *test)
 	ut_expect_clear(test, t, leaf, UT_LEVEL);
 
 	KUNIT_EXPECT_EQ(test, ut_map(t, i, 2, ua, DMA_BIDIRECTIONAL), 0);
-	iommu_user_close(&t->tbl);
+	tce_user_close(&t->tbl);
 	ut_expect_clear(test, t, leaf, UT_LEVEL);
 
 	/* Two counts of @seq a section, which skips one absent level or more */
@@ -668,9 +668,9 @@ static void ut_fetch(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, words);
 	words[0] = cpu_to_be64(0x123456789abcd003);
-	KUNIT_EXPECT_EQ(test, iommu_user_fetch(words), 0x123456789abcd003);
+	KUNIT_EXPECT_EQ(test, tce_user_fetch(words), 0x123456789abcd003);
 	/* A page that is not mapped follows what vmalloc() returns */
-	KUNIT_EXPECT_EQ(test, iommu_user_fetch(words + PAGE_SIZE / sizeof(*words)),
+	KUNIT_EXPECT_EQ(test, tce_user_fetch(words + PAGE_SIZE / sizeof(*words)),
 			~0UL);
 	vfree(words);
 }
@@ -701,7 +701,7 @@ static void ut_hypervisor(struct kunit *test)
 
 	t->watch = mem;
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, 20, ua, DMA_BIDIRECTIONAL), 0);
-	ut_expect_mapped(test, t, 0, 20, ua, IOMMU_USER_PERM);
+	ut_expect_mapped(test, t, 0, 20, ua, TCE_USER_PERM);
 	KUNIT_EXPECT_EQ(test, t->kills, 1);
 	ut_unmap(t, 0, 20);
 	ut_expect_clear(test, t, 0, 20);
@@ -718,7 +718,7 @@ static void ut_hypervisor(struct kunit *test)
 	t->refuse = UT_OFFSET + 7;
 	ut_unmap(t, 0, 20);
 	ut_expect_clear(test, t, 0, 7);
-	ut_expect_mapped(test, t, 7, 1, ua + 7 * PAGE_SIZE, IOMMU_USER_PERM);
+	ut_expect_mapped(test, t, 7, 1, ua + 7 * PAGE_SIZE, TCE_USER_PERM);
 	ut_expect_clear(test, t, 8, 12);
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 1);
 	KUNIT_EXPECT_EQ(test, mm_iommu_put(current->mm, mem), -EBUSY);
@@ -736,7 +736,7 @@ static void ut_lists(struct kunit *test)
 	struct ut_table *t = ut_create_lists(test);
 
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, 20, ua, DMA_BIDIRECTIONAL), 0);
-	ut_expect_mapped(test, t, 0, 20, ua, IOMMU_USER_PERM);
+	ut_expect_mapped(test, t, 0, 20, ua, TCE_USER_PERM);
 	KUNIT_EXPECT_EQ(test, t->lists, 1);
 	ut_unmap(t, 0, 20);
 	ut_expect_clear(test, t, 0, 20);
@@ -764,7 +764,7 @@ static void ut_lists(struct kunit *test)
 /* Long runs are worked, and invalidated, piece by piece */
 static void ut_pieces(struct kunit *test)
 {
-	const unsigned long n = 2 * IOMMU_USER_PIECE + 100;
+	const unsigned long n = 2 * TCE_USER_PIECE + 100;
 	const unsigned long pages = DIV_ROUND_UP(n << 12, PAGE_SIZE);
 	unsigned long ua = ut_memory(test, pages);
 	struct mm_iommu_table_group_mem_t *mem = ut_register(test, ua, pages);
@@ -776,11 +776,11 @@ static void ut_pieces(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ut_count(mem), n);
 	KUNIT_EXPECT_EQ(test, t->kills, 3);
 	for (i = 0; i < 3; ++i)
-		ut_expect_kill(test, t, i, 3 + i * IOMMU_USER_PIECE,
-			       i < 2 ? IOMMU_USER_PIECE : 100, -1);
+		ut_expect_kill(test, t, i, 3 + i * TCE_USER_PIECE,
+			       i < 2 ? TCE_USER_PIECE : 100, -1);
 
 	ut_unmap(t, 0, UT_ENTRIES);
-	KUNIT_EXPECT_EQ(test, t->kills, UT_ENTRIES / IOMMU_USER_PIECE);
+	KUNIT_EXPECT_EQ(test, t->kills, UT_ENTRIES / TCE_USER_PIECE);
 	ut_expect_clear(test, t, 0, UT_ENTRIES);
 	ut_unregister(test, mem);
 }
@@ -794,17 +794,17 @@ static void ut_open_and_close(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, 10, ua, DMA_BIDIRECTIONAL), 0);
 	KUNIT_EXPECT_EQ(test, ut_map(t, UT_ENTRIES - 10, 10, ua,
 				     DMA_BIDIRECTIONAL), 0);
-	iommu_user_close(&t->tbl);
+	tce_user_close(&t->tbl);
 	KUNIT_EXPECT_NULL(test, t->tbl.it_mm);
 	ut_expect_clear(test, t, 0, UT_ENTRIES);
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 0);
 
 	t->kills = 0;
-	iommu_user_close(&t->tbl);
+	tce_user_close(&t->tbl);
 	KUNIT_EXPECT_EQ(test, t->kills, 0);
 
 	t->tbl.it_userspace = NULL;
-	KUNIT_EXPECT_EQ(test, iommu_user_open(&t->tbl, current->mm, false),
+	KUNIT_EXPECT_EQ(test, tce_user_open(&t->tbl, current->mm, false),
 			-ENOMEM);
 	KUNIT_EXPECT_NULL(test, t->tbl.it_mm);
 	ut_unregister(test, mem);
@@ -852,8 +852,8 @@ static void ut_synchronize_and_close(struct kunit *test)
 	unsigned long ua = ut_memory(test, 1);
 	struct mm_iommu_table_group_mem_t *mem = ut_register(test, ua, 1);
 	struct ut_table *t = ut_create(test, PAGE_SHIFT);
-	struct ut_waiter closer = { &t->tbl, iommu_user_close };
-	struct ut_waiter platform = { &t->tbl, iommu_user_synchronize };
+	struct ut_waiter closer = { &t->tbl, tce_user_close };
+	struct ut_waiter platform = { &t->tbl, tce_user_synchronize };
 	struct mm_iommu_reader reader;
 
 	mm_iommu_reader_add(current->mm->context.iommu, &reader);
@@ -879,8 +879,8 @@ static bool ut_is_pinned(struct kunit *test, unsigned long ua)
 
 static void ut_open_pinned(struct kunit *test, struct ut_table *t)
 {
-	iommu_user_close(&t->tbl);
-	KUNIT_ASSERT_EQ(test, iommu_user_open(&t->tbl, current->mm, true), 0);
+	tce_user_close(&t->tbl);
+	KUNIT_ASSERT_EQ(test, tce_user_open(&t->tbl, current->mm, true), 0);
 }
 
 static void ut_pinned(struct kunit *test)
@@ -891,7 +891,7 @@ static void ut_pinned(struct kunit *test)
 
 	ut_open_pinned(test, t);
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, n, ua, DMA_BIDIRECTIONAL), 0);
-	ut_expect_mapped(test, t, 0, n, ua, IOMMU_USER_PERM);
+	ut_expect_mapped(test, t, 0, n, ua, TCE_USER_PERM);
 	KUNIT_EXPECT_EQ(test, t->kills, 2);
 	/* Again, which pins them anew and lets go of the old pins */
 	KUNIT_EXPECT_EQ(test, ut_map(t, 0, n, ua, DMA_BIDIRECTIONAL), 0);
@@ -942,64 +942,64 @@ static void ut_pinned_fails(struct kunit *test)
 /* The entries of a line have one lock, which says what the first of them leads to */
 static void ut_entry_lock(struct kunit *test)
 {
-	u64 *line = kunit_kcalloc(test, 2 * IOMMU_USER_LINE, sizeof(*line), GFP_KERNEL);
-	const u64 first = 0x7000 | IOMMU_USER_SET, second = 0x8000 | IOMMU_USER_SET;
+	u64 *line = kunit_kcalloc(test, 2 * TCE_USER_LINE, sizeof(*line), GFP_KERNEL);
+	const u64 first = 0x7000 | TCE_USER_SET, second = 0x8000 | TCE_USER_SET;
 	u64 *words;
 	u64 old;
 
 	KUNIT_ASSERT_NOT_NULL(test, line);
 	line[0] = first;
 	line[1] = second;
-	KUNIT_EXPECT_PTR_EQ(test, iommu_user_line(line + IOMMU_USER_LINE - 1), line);
-	KUNIT_EXPECT_EQ(test, iommu_user_line_left(line + 1), IOMMU_USER_LINE - 1);
+	KUNIT_EXPECT_PTR_EQ(test, tce_user_line(line + TCE_USER_LINE - 1), line);
+	KUNIT_EXPECT_EQ(test, tce_user_line_left(line + 1), TCE_USER_LINE - 1);
 
 	preempt_disable();
-	KUNIT_EXPECT_TRUE(test, iommu_user_lock(line + 1, &old, false));
+	KUNIT_EXPECT_TRUE(test, tce_user_lock(line + 1, &old, false));
 	KUNIT_EXPECT_EQ(test, old, second);
-	KUNIT_EXPECT_FALSE(test, iommu_user_trylock_line(line, &words));
-	KUNIT_EXPECT_FALSE(test, iommu_user_lock(line + IOMMU_USER_LINE - 1, &old, false));
-	KUNIT_EXPECT_TRUE(test, iommu_user_lock(line + IOMMU_USER_LINE, &old, false));
-	iommu_user_unlock(line + IOMMU_USER_LINE, 0);
+	KUNIT_EXPECT_FALSE(test, tce_user_trylock_line(line, &words));
+	KUNIT_EXPECT_FALSE(test, tce_user_lock(line + TCE_USER_LINE - 1, &old, false));
+	KUNIT_EXPECT_TRUE(test, tce_user_lock(line + TCE_USER_LINE, &old, false));
+	tce_user_unlock(line + TCE_USER_LINE, 0);
 	/* A word keeps what it said */
-	KUNIT_EXPECT_EQ(test, line[0], first | IOMMU_USER_LOCK);
-	iommu_user_unlock(line + 1, 0);
+	KUNIT_EXPECT_EQ(test, line[0], first | TCE_USER_LOCK);
+	tce_user_unlock(line + 1, 0);
 	KUNIT_EXPECT_EQ(test, line[0], first);
 	KUNIT_EXPECT_EQ(test, line[1], 0);
 
-	KUNIT_EXPECT_TRUE(test, iommu_user_lock_line(line, &words, true));
-	KUNIT_EXPECT_EQ(test, iommu_user_read(words), first);
-	iommu_user_change(line, second);
-	iommu_user_change(line + 1, first);
-	KUNIT_EXPECT_FALSE(test, iommu_user_trylock_line(line, &words));
-	iommu_user_unlock_line(line + 1);
+	KUNIT_EXPECT_TRUE(test, tce_user_lock_line(line, &words, true));
+	KUNIT_EXPECT_EQ(test, tce_user_read(words), first);
+	tce_user_change(line, second);
+	tce_user_change(line + 1, first);
+	KUNIT_EXPECT_FALSE(test, tce_user_trylock_line(line, &words));
+	tce_user_unlock_line(line + 1);
 	KUNIT_EXPECT_EQ(test, line[0], second);
 	KUNIT_EXPECT_EQ(test, line[1], first);
 
-	KUNIT_EXPECT_TRUE(test, iommu_user_lock(line, &old, true));
+	KUNIT_EXPECT_TRUE(test, tce_user_lock(line, &old, true));
 	KUNIT_EXPECT_EQ(test, old, second);
-	iommu_user_unlock(line, 0);
+	tce_user_unlock(line, 0);
 	KUNIT_EXPECT_EQ(test, line[0], 0);
 	preempt_enable();
 }
 
-static struct iommu_user_ref *
-ut_reserve(struct iommu_user_batch *batch, unsigned long ua, unsigned long size,
+static struct tce_user_ref *
+ut_reserve(struct tce_user_batch *batch, unsigned long ua, unsigned long size,
 	   unsigned long need, unsigned long more)
 {
-	return iommu_user_reserve(batch, ua, size, need, more, IOMMU_USER_VIRT);
+	return tce_user_reserve(batch, ua, size, need, more, TCE_USER_VIRT);
 }
 
 static void ut_reservations(struct kunit *test)
 {
 	unsigned long ua = ut_memory(test, 4);
 	struct mm_iommu_table_group_mem_t *mem = ut_register(test, ua, 4);
-	struct iommu_user_batch batch;
+	struct tce_user_batch batch;
 	struct mm_iommu_reader reader;
-	struct iommu_user_ref *ref;
+	struct tce_user_ref *ref;
 
 	mm_iommu_reader_add(current->mm->context.iommu, &reader);
 	mm_iommu_enter(&reader);
-	iommu_user_begin(&batch, &reader);
+	tce_user_begin(&batch, &reader);
 	KUNIT_EXPECT_NULL(test, ut_reserve(&batch, ua - 1, 1, 1, 0));
 	KUNIT_EXPECT_NULL(test, ut_reserve(&batch, ua, 4 * PAGE_SIZE + 1, 1, 0));
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 0);
@@ -1014,16 +1014,16 @@ static void ut_reservations(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 8);
 	/* The page list cannot be read with the MMU off */
 	mem->open = MM_IOMMU_OPEN;
-	KUNIT_EXPECT_NULL(test, iommu_user_reserve(&batch, ua, 1, 8, 0,
-						   IOMMU_USER_REAL));
-	KUNIT_EXPECT_PTR_EQ(test, iommu_user_reserve(&batch, ua, 1, 8, 0,
-						     IOMMU_USER_EARLY), ref);
+	KUNIT_EXPECT_NULL(test, tce_user_reserve(&batch, ua, 1, 8, 0,
+						 TCE_USER_REAL));
+	KUNIT_EXPECT_PTR_EQ(test, tce_user_reserve(&batch, ua, 1, 8, 0,
+						   TCE_USER_EARLY), ref);
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 9);
 
 	/* Three were used, one of them replaced; the rest goes back */
 	ref->credit -= 3;
 	ref->removed += 1;
-	iommu_user_put(&batch);
+	tce_user_put(&batch);
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 2);
 	KUNIT_EXPECT_EQ(test, batch.nr, 0);
 	atomic64_sub(2, &mem->mapped);
@@ -1034,12 +1034,12 @@ static void ut_reservations(struct kunit *test)
 	mm_iommu_leave(&reader);
 	KUNIT_EXPECT_EQ(test, mm_iommu_put(current->mm, mem), -EBUSY);
 	mm_iommu_enter(&reader);
-	iommu_user_put(&batch);
+	tce_user_put(&batch);
 	mm_iommu_leave(&reader);
 	ut_unregister(test, mem);
 	mm_iommu_enter(&reader);
 	KUNIT_EXPECT_NULL(test, ut_reserve(&batch, ua, 1, 1, 0));
-	iommu_user_put(&batch);
+	tce_user_put(&batch);
 	mm_iommu_leave(&reader);
 	mm_iommu_reader_del(&reader);
 }
@@ -1051,16 +1051,16 @@ static void ut_modes(struct kunit *test)
 	/* Lets the test have an address space */
 	ut_memory(test, 1);
 	t = ut_create(test, 12);
-	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, IOMMU_USER_VIRT));
-	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, IOMMU_USER_EARLY));
-	KUNIT_EXPECT_FALSE(test, iommu_user_can(&t->tbl, IOMMU_USER_REAL));
+	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_VIRT));
+	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_EARLY));
+	KUNIT_EXPECT_FALSE(test, tce_user_can(&t->tbl, TCE_USER_REAL));
 	t->ops.tce_kill_rm = ut_tce_kill;
-	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, IOMMU_USER_REAL));
+	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_REAL));
 
 	t->tbl.it_base = 0;
-	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, IOMMU_USER_VIRT));
-	KUNIT_EXPECT_TRUE(test, iommu_user_can(&t->tbl, IOMMU_USER_EARLY));
-	KUNIT_EXPECT_FALSE(test, iommu_user_can(&t->tbl, IOMMU_USER_REAL));
+	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_VIRT));
+	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_EARLY));
+	KUNIT_EXPECT_FALSE(test, tce_user_can(&t->tbl, TCE_USER_REAL));
 }
 
 struct ut_race {
@@ -1074,29 +1074,29 @@ struct ut_race {
 static bool ut_race_once(struct ut_race *race, struct mm_iommu_reader *reader,
 			 unsigned long round)
 {
-	struct iommu_user_pos pos = { .tbl = &race->t->tbl };
+	struct tce_user_pos pos = { .tbl = &race->t->tbl };
 	unsigned long ua = race->ua[round % 2];
-	struct iommu_user_batch batch;
-	struct iommu_user_ref *ref;
+	struct tce_user_batch batch;
+	struct tce_user_ref *ref;
 	bool map = round % 3;
 	u64 old;
 
-	if (!iommu_user_seek(&pos, UT_OFFSET + round % 5))
+	if (!tce_user_seek(&pos, UT_OFFSET + round % 5))
 		return false;
-	iommu_user_begin(&batch, reader);
+	tce_user_begin(&batch, reader);
 	ref = ut_reserve(&batch, ua, PAGE_SIZE, map, 0);
 	if (!ref)
 		return false;
 
 	preempt_disable();
-	iommu_user_lock(pos.user, &old, true);
-	iommu_user_set(&batch, &pos, map ? iommu_user_tce(ref->mem, pos.tbl, ua,
-							  IOMMU_USER_PERM) : 0,
-		       old, IOMMU_USER_VIRT);
+	tce_user_lock(pos.user, &old, true);
+	tce_user_set(&batch, &pos, map ? tce_user_hw(ref->mem, pos.tbl, ua,
+						     TCE_USER_PERM) : 0,
+		     old, TCE_USER_VIRT);
 	ref->credit -= map;
-	iommu_user_unlock(pos.user, map ? ua | IOMMU_USER_SET : 0);
+	tce_user_unlock(pos.user, map ? ua | TCE_USER_SET : 0);
 	preempt_enable();
-	iommu_user_put(&batch);
+	tce_user_put(&batch);
 	return true;
 }
 
@@ -1144,7 +1144,7 @@ static void ut_race(struct kunit *test)
 	for (i = 0; i < 5; ++i) {
 		if (race.t->user[i])
 			ut_expect_mapped(test, race.t, i, 1, race.t->user[i] &
-					 IOMMU_USER_UA, IOMMU_USER_PERM);
+					 TCE_USER_UA, TCE_USER_PERM);
 		else
 			ut_expect_clear(test, race.t, i, 1);
 		live += !!race.t->user[i];
@@ -1173,7 +1173,7 @@ static void ut_table_get(struct kunit *test)
 	t = ut_create(test, 16);
 
 #define UT_GET(mm, shift, offset, size)	\
-	iommu_user_table_get(grp, mm, shift, offset, size)
+	tce_user_table_get(grp, mm, shift, offset, size)
 #define UT_EXPECT_ERR(err, found)	\
 	KUNIT_EXPECT_PTR_EQ(test, found, (struct iommu_table *)ERR_PTR(err))
 
@@ -1200,7 +1200,7 @@ static void ut_table_get(struct kunit *test)
 	refcount_set(&t->tbl.it_kref.refcount, 0);
 	UT_EXPECT_ERR(-EINVAL, UT_GET(mm, 16, UT_OFFSET, UT_ENTRIES));
 	kref_init(&t->tbl.it_kref);
-	iommu_user_close(&t->tbl);
+	tce_user_close(&t->tbl);
 	UT_EXPECT_ERR(-EINVAL, UT_GET(mm, 16, UT_OFFSET, UT_ENTRIES));
 
 	iommu_group_put(grp);
@@ -1235,7 +1235,7 @@ static struct kunit_case ut_cases[] = {
 };
 
 static struct kunit_suite ut_suite = {
-	.name = "iommu_user",
+	.name = "tce_user",
 	.test_cases = ut_cases,
 };
 

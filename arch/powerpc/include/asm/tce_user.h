@@ -66,8 +66,8 @@
  * Real mode reaches only what is in this header and in asm/mm_iommu.h, plus
  * iommu_table_ops::tce_kill_rm.
  */
-#ifndef _ASM_POWERPC_IOMMU_USER_H
-#define _ASM_POWERPC_IOMMU_USER_H
+#ifndef _ASM_POWERPC_TCE_USER_H
+#define _ASM_POWERPC_TCE_USER_H
 
 #include <linux/atomic.h>
 #include <linux/log2.h>
@@ -81,48 +81,48 @@
 
 struct iommu_group;
 
-enum iommu_user_mode {
-	IOMMU_USER_VIRT,	/* may sleep where no line is locked */
-	IOMMU_USER_EARLY,	/* interrupts off, kernel mappings on */
-	IOMMU_USER_REAL,	/* MMU off */
+enum tce_user_mode {
+	TCE_USER_VIRT,	/* may sleep where no line is locked */
+	TCE_USER_EARLY,	/* interrupts off, kernel mappings on */
+	TCE_USER_REAL,	/* MMU off */
 };
 
 /* Hardware entries worked between two points where the CPU may be given up */
-#define IOMMU_USER_PIECE	512UL
+#define TCE_USER_PIECE	512UL
 
-#define IOMMU_USER_LOCK		BIT(0)	/* of the first entry of a line */
-#define IOMMU_USER_SET		BIT(1)
-#define IOMMU_USER_DIRTY	BIT(2)	/* of pinned tables, see kernel/iommu_user.c */
-#define IOMMU_USER_UA		(~(SZ_4K - 1UL))
+#define TCE_USER_LOCK		BIT(0)	/* of the first entry of a line */
+#define TCE_USER_SET		BIT(1)
+#define TCE_USER_DIRTY	BIT(2)	/* of pinned tables, see kernel/tce_user.c */
+#define TCE_USER_UA		(~(SZ_4K - 1UL))
 
-#define IOMMU_USER_PERM		(TCE_PCI_READ | TCE_PCI_WRITE)
+#define TCE_USER_PERM		(TCE_PCI_READ | TCE_PCI_WRITE)
 
 /*
  * Most entries that are changed with interrupts off in tables that a hypervisor keeps,
  * in all tables together.  Each may take a hypercall to it.
  */
-#define IOMMU_USER_FOREIGN	16UL
+#define TCE_USER_FOREIGN	16UL
 
 /* A busy hypervisor is asked again for so long while lines are locked */
-#define IOMMU_USER_BUSY_US	50U
+#define TCE_USER_BUSY_US	50U
 
 /*
  * And for so long to clear what it was busy for: until then nobody knows where those
  * entries lead.  PAPR's shortest H_LONG_BUSY is 1 ms.
  */
-#define IOMMU_USER_SETTLE_US	5000U
+#define TCE_USER_SETTLE_US	5000U
 
 /* Entries that share a lock: those whose words share a cache line */
-#define IOMMU_USER_LINE		16UL
+#define TCE_USER_LINE		16UL
 
 /* Counts that are taken for one translation, and for those that are likely to follow */
-#define IOMMU_USER_KEEP		64UL
+#define TCE_USER_KEEP		64UL
 
 /* How often a tier that may give up looks at a locked line */
-#define IOMMU_USER_SPINS	64
+#define TCE_USER_SPINS	64
 
 /**
- * struct iommu_user_ref - counts that a batch holds on one region
+ * struct tce_user_ref - counts that a batch holds on one region
  * @mem: the region
  * @ua: its first user address
  * @size: its size in bytes
@@ -131,7 +131,7 @@ enum iommu_user_mode {
  *
  * The sum of @credit and @removed is never 0.
  */
-struct iommu_user_ref {
+struct tce_user_ref {
 	struct mm_iommu_table_group_mem_t *mem;
 	unsigned long ua;
 	unsigned long size;
@@ -140,10 +140,10 @@ struct iommu_user_ref {
 };
 
 /* Regions that a batch can deal with before it must invalidate */
-#define IOMMU_USER_REFS		8
+#define TCE_USER_REFS		8
 
 /**
- * struct iommu_user_batch - changes waiting for one invalidation
+ * struct tce_user_batch - changes waiting for one invalidation
  * @reader: who changes them, in a section of it
  * @cur: the region met last
  * @nr: regions in use
@@ -152,24 +152,24 @@ struct iommu_user_ref {
  *	invalidates for all of them, and drops them
  * @ref: the regions
  */
-struct iommu_user_batch {
+struct tce_user_batch {
 	struct mm_iommu_reader *reader;
-	struct iommu_user_ref *cur;
+	struct tce_user_ref *cur;
 	unsigned int nr;
 	unsigned int nr_gone;
 	u64 *gone;
-	struct iommu_user_ref ref[IOMMU_USER_REFS];
+	struct tce_user_ref ref[TCE_USER_REFS];
 };
 
 /**
- * struct iommu_user_pos - a place in a table
+ * struct tce_user_pos - a place in a table
  * @tbl: the table
  * @entry: number of the entry, counted from bus address 0
  * @left: entries from here on that lie in one piece
  * @hw: hardware word; NULL when a hypervisor keeps the hardware view
  * @user: user word; NULL when the level that would have it does not exist
  */
-struct iommu_user_pos {
+struct tce_user_pos {
 	struct iommu_table *tbl;
 	unsigned long entry;
 	unsigned long left;
@@ -178,47 +178,47 @@ struct iommu_user_pos {
 };
 
 /**
- * struct iommu_user_list - changes of entries for a hypervisor to make at once
+ * struct tce_user_list - changes of entries for a hypervisor to make at once
  * @tce: the words, where the hypervisor can read them
  * @user: user words of what the entries are to lead to, or lead to in the end
  *
  * A CPU has one, which serves while preemption is off.  What has the lines of entries
- * locked collects them here and has them changed by iommu_user_put_list().
+ * locked collects them here and has them changed by tce_user_put_list().
  */
-struct iommu_user_list {
-	__be64 tce[IOMMU_USER_PIECE];
-	u64 user[IOMMU_USER_PIECE];
+struct tce_user_list {
+	__be64 tce[TCE_USER_PIECE];
+	u64 user[TCE_USER_PIECE];
 };
 
-DECLARE_PER_CPU(struct iommu_user_list *, iommu_user_lists);
+DECLARE_PER_CPU(struct tce_user_list *, tce_user_lists);
 
-int iommu_user_put_list(struct iommu_user_batch *batch,
-			struct iommu_user_ref *ref,
-			const struct iommu_user_pos *pos,
-			struct iommu_user_list *list, unsigned long n);
+int tce_user_put_list(struct tce_user_batch *batch,
+		      struct tce_user_ref *ref,
+		      const struct tce_user_pos *pos,
+		      struct tce_user_list *list, unsigned long n);
 
-int iommu_user_open(struct iommu_table *tbl, struct mm_struct *mm, bool pinned);
-void iommu_user_close(struct iommu_table *tbl);
-long iommu_user_map(struct iommu_table *tbl, unsigned long entry,
-		    unsigned long pages, unsigned long ua,
-		    enum dma_data_direction dir, struct mutex *lock);
-void iommu_user_unmap(struct iommu_table *tbl, unsigned long entry,
-		      unsigned long pages, struct mutex *lock);
-void iommu_user_end_ioctls(struct iommu_table *tbl);
-struct iommu_table *iommu_user_table_get(struct iommu_group *grp,
-					 struct mm_struct *mm,
-					 unsigned int page_shift,
-					 u64 offset, u64 size);
-int iommu_user_populate(struct iommu_table *tbl, unsigned long entry);
+int tce_user_open(struct iommu_table *tbl, struct mm_struct *mm, bool pinned);
+void tce_user_close(struct iommu_table *tbl);
+long tce_user_map(struct iommu_table *tbl, unsigned long entry,
+		  unsigned long pages, unsigned long ua,
+		  enum dma_data_direction dir, struct mutex *lock);
+void tce_user_unmap(struct iommu_table *tbl, unsigned long entry,
+		    unsigned long pages, struct mutex *lock);
+void tce_user_end_ioctls(struct iommu_table *tbl);
+struct iommu_table *tce_user_table_get(struct iommu_group *grp,
+				       struct mm_struct *mm,
+				       unsigned int page_shift,
+				       u64 offset, u64 size);
+int tce_user_populate(struct iommu_table *tbl, unsigned long entry);
 
 /**
- * iommu_user_is_open() - does a table lead to a user address space
+ * tce_user_is_open() - does a table lead to a user address space
  * @tbl: table
  *
  * Context: any; a snapshot.
  * Return: true, or false when its window was removed.
  */
-static inline bool iommu_user_is_open(const struct iommu_table *tbl)
+static inline bool tce_user_is_open(const struct iommu_table *tbl)
 {
 	return READ_ONCE(tbl->it_mm) || READ_ONCE(tbl->it_mm_pinned);
 }
@@ -227,32 +227,32 @@ static inline bool iommu_user_is_open(const struct iommu_table *tbl)
  * Batches
  */
 
-static __always_inline void iommu_user_begin(struct iommu_user_batch *batch,
-					     struct mm_iommu_reader *reader)
+static __always_inline void tce_user_begin(struct tce_user_batch *batch,
+					   struct mm_iommu_reader *reader)
 {
 	batch->reader = reader;
 	batch->nr = 0;
 	batch->gone = NULL;
 	batch->cur = &batch->ref[0];
-	batch->ref[0] = (struct iommu_user_ref){};
+	batch->ref[0] = (struct tce_user_ref){};
 }
 
-static __always_inline bool iommu_user_ref_has(const struct iommu_user_ref *ref,
-					       unsigned long ua,
-					       unsigned long size)
+static __always_inline bool tce_user_ref_has(const struct tce_user_ref *ref,
+					     unsigned long ua,
+					     unsigned long size)
 {
 	return ua - ref->ua < ref->size && size <= ref->size - (ua - ref->ua);
 }
 
 /* What @batch holds on the region that has all of a range; NULL if nothing */
-static __always_inline struct iommu_user_ref *
-iommu_user_ref_find(struct iommu_user_batch *batch, unsigned long ua,
-		    unsigned long size)
+static __always_inline struct tce_user_ref *
+tce_user_ref_find(struct tce_user_batch *batch, unsigned long ua,
+		  unsigned long size)
 {
 	unsigned int i;
 
 	for (i = 0; i < batch->nr; ++i) {
-		if (iommu_user_ref_has(&batch->ref[i], ua, size)) {
+		if (tce_user_ref_has(&batch->ref[i], ua, size)) {
 			batch->cur = &batch->ref[i];
 			return batch->cur;
 		}
@@ -261,12 +261,12 @@ iommu_user_ref_find(struct iommu_user_batch *batch, unsigned long ua,
 }
 
 /* Add @mem, with counts that the caller has and passes on */
-static __always_inline struct iommu_user_ref *
-iommu_user_ref_add(struct iommu_user_batch *batch,
-		   struct mm_iommu_table_group_mem_t *mem,
-		   unsigned long credit, unsigned long removed)
+static __always_inline struct tce_user_ref *
+tce_user_ref_add(struct tce_user_batch *batch,
+		 struct mm_iommu_table_group_mem_t *mem,
+		 unsigned long credit, unsigned long removed)
 {
-	struct iommu_user_ref *ref = &batch->ref[batch->nr++];
+	struct tce_user_ref *ref = &batch->ref[batch->nr++];
 
 	ref->mem = mem;
 	ref->ua = mem->ua;
@@ -278,7 +278,7 @@ iommu_user_ref_add(struct iommu_user_batch *batch,
 }
 
 /**
- * iommu_user_full() - must a batch invalidate before its next entry
+ * tce_user_full() - must a batch invalidate before its next entry
  * @batch: the batch
  * @tables: how many tables have the entry
  *
@@ -290,23 +290,23 @@ iommu_user_ref_add(struct iommu_user_batch *batch,
  * Return: true when room for so many regions is not left.
  */
 static __always_inline bool
-iommu_user_full(const struct iommu_user_batch *batch, unsigned int tables)
+tce_user_full(const struct tce_user_batch *batch, unsigned int tables)
 {
-	return unlikely(batch->nr + tables >= IOMMU_USER_REFS);
+	return unlikely(batch->nr + tables >= TCE_USER_REFS);
 }
 
 /* May new translations lead to @mem, and may @mode look at its page list? */
 static __always_inline bool
-iommu_user_open_region(const struct mm_iommu_table_group_mem_t *mem,
-		       const enum iommu_user_mode mode)
+tce_user_open_region(const struct mm_iommu_table_group_mem_t *mem,
+		     const enum tce_user_mode mode)
 {
-	return READ_ONCE(mem->open) & (mode == IOMMU_USER_REAL ?
+	return READ_ONCE(mem->open) & (mode == TCE_USER_REAL ?
 				       MM_IOMMU_OPEN_REAL : MM_IOMMU_OPEN);
 }
 
 /* Count @n translations more that lead to @mem, unless it is being unregistered */
 static __always_inline bool
-iommu_user_take(struct mm_iommu_table_group_mem_t *mem, unsigned long n)
+tce_user_take(struct mm_iommu_table_group_mem_t *mem, unsigned long n)
 {
 	s64 old = atomic64_read(&mem->mapped);
 
@@ -322,12 +322,12 @@ iommu_user_take(struct mm_iommu_table_group_mem_t *mem, unsigned long n)
 	return true;
 }
 
-static noinline __maybe_unused struct iommu_user_ref *
-iommu_user_reserve_more(struct iommu_user_batch *batch, unsigned long ua,
-			unsigned long size, unsigned long need,
-			unsigned long more, const enum iommu_user_mode mode)
+static noinline __maybe_unused struct tce_user_ref *
+tce_user_reserve_more(struct tce_user_batch *batch, unsigned long ua,
+		      unsigned long size, unsigned long need,
+		      unsigned long more, const enum tce_user_mode mode)
 {
-	struct iommu_user_ref *ref = iommu_user_ref_find(batch, ua, size);
+	struct tce_user_ref *ref = tce_user_ref_find(batch, ua, size);
 	struct mm_iommu_table_group_mem_t *mem;
 	unsigned long credit, all = need + more + 1;
 
@@ -336,7 +336,7 @@ iommu_user_reserve_more(struct iommu_user_batch *batch, unsigned long ua,
 			return ref;
 		mem = ref->mem;
 	} else {
-		if (batch->nr == IOMMU_USER_REFS)
+		if (batch->nr == TCE_USER_REFS)
 			return NULL;
 		mem = mm_iommu_find(batch->reader->iommu, ua, size,
 				    &batch->reader->hint, true);
@@ -344,7 +344,7 @@ iommu_user_reserve_more(struct iommu_user_batch *batch, unsigned long ua,
 			return NULL;
 	}
 
-	if (!iommu_user_open_region(mem, mode))
+	if (!tce_user_open_region(mem, mode))
 		return NULL;
 
 	credit = mm_iommu_use_kept(batch->reader, mem);
@@ -352,19 +352,19 @@ iommu_user_reserve_more(struct iommu_user_batch *batch, unsigned long ua,
 		credit += ref->credit;
 	if (credit < all) {
 		/* Does not fail where there is a count already */
-		if (!iommu_user_take(mem, all - credit))
+		if (!tce_user_take(mem, all - credit))
 			return NULL;
 		credit = all;
 	}
 
 	if (!ref)
-		return iommu_user_ref_add(batch, mem, credit, 0);
+		return tce_user_ref_add(batch, mem, credit, 0);
 	ref->credit = credit;
 	return ref;
 }
 
 /**
- * iommu_user_reserve() - hold a region, and take counts for translations to come
+ * tce_user_reserve() - hold a region, and take counts for translations to come
  * @batch: the batch
  * @ua: user address
  * @size: bytes from there on
@@ -375,38 +375,38 @@ iommu_user_reserve_more(struct iommu_user_batch *batch, unsigned long ua,
  * Return: what the batch holds on the region that has all of the range, with
  * @credit above @need; NULL when there is no such region, it is being
  * unregistered, its page list cannot be read in @mode, or the batch has no room
- * for it, see iommu_user_full().
+ * for it, see tce_user_full().
  */
-static __always_inline struct iommu_user_ref *
-iommu_user_reserve(struct iommu_user_batch *batch, unsigned long ua,
-		   unsigned long size, unsigned long need, unsigned long more,
-		   const enum iommu_user_mode mode)
+static __always_inline struct tce_user_ref *
+tce_user_reserve(struct tce_user_batch *batch, unsigned long ua,
+		 unsigned long size, unsigned long need, unsigned long more,
+		 const enum tce_user_mode mode)
 {
-	struct iommu_user_ref *ref = batch->cur;
+	struct tce_user_ref *ref = batch->cur;
 
-	if (likely(iommu_user_ref_has(ref, ua, size) && ref->credit > need))
+	if (likely(tce_user_ref_has(ref, ua, size) && ref->credit > need))
 		return ref;
 
-	return iommu_user_reserve_more(batch, ua, size, need, more, mode);
+	return tce_user_reserve_more(batch, ua, size, need, more, mode);
 }
 
 static noinline __maybe_unused struct mm_iommu_table_group_mem_t *
-iommu_user_keep_more(struct mm_iommu_reader *reader, unsigned long ua,
-		     unsigned long size, const enum iommu_user_mode mode)
+tce_user_keep_more(struct mm_iommu_reader *reader, unsigned long ua,
+		   unsigned long size, const enum tce_user_mode mode)
 {
 	struct mm_iommu_table_group_mem_t *mem;
 
 	mem = mm_iommu_find(reader->iommu, ua, size, &reader->hint, true);
-	if (!mem || !iommu_user_open_region(mem, mode) ||
-	    !iommu_user_take(mem, IOMMU_USER_KEEP))
+	if (!mem || !tce_user_open_region(mem, mode) ||
+	    !tce_user_take(mem, TCE_USER_KEEP))
 		return NULL;
 
-	mm_iommu_keep(reader, mem, IOMMU_USER_KEEP);
+	mm_iommu_keep(reader, mem, TCE_USER_KEEP);
 	return mm_iommu_kept(reader) == mem ? mem : NULL;
 }
 
 /**
- * iommu_user_keep() - keep counts of a region, for one translation at least
+ * tce_user_keep() - keep counts of a region, for one translation at least
  * @reader: in a section
  * @ua: user address
  * @size: bytes from there on
@@ -418,27 +418,27 @@ iommu_user_keep_more(struct mm_iommu_reader *reader, unsigned long ua,
  * or its page list cannot be read in @mode.
  */
 static __always_inline struct mm_iommu_table_group_mem_t *
-iommu_user_keep(struct mm_iommu_reader *reader, unsigned long ua,
-		unsigned long size, const enum iommu_user_mode mode,
-		const bool search)
+tce_user_keep(struct mm_iommu_reader *reader, unsigned long ua,
+	      unsigned long size, const enum tce_user_mode mode,
+	      const bool search)
 {
 	struct mm_iommu_table_group_mem_t *mem = mm_iommu_kept(reader);
 
 	if (likely(mem && reader->nr_kept > 1 && mm_iommu_has(mem, ua, size) &&
-		   iommu_user_open_region(mem, mode)))
+		   tce_user_open_region(mem, mode)))
 		return mem;
 
-	return search ? iommu_user_keep_more(reader, ua, size, mode) : NULL;
+	return search ? tce_user_keep_more(reader, ua, size, mode) : NULL;
 }
 
 /**
- * iommu_user_put() - drop the counts that a batch holds, but for the region met last
+ * tce_user_put() - drop the counts that a batch holds, but for the region met last
  * @batch: the batch; can be used on afterwards
  *
  * The caller has invalidated everything that the batch removed or replaced.  The reader
  * keeps the counts of the region that the batch met last.
  */
-static __always_inline void iommu_user_put(struct iommu_user_batch *batch)
+static __always_inline void tce_user_put(struct tce_user_batch *batch)
 {
 	unsigned long removed = 0;
 	unsigned int i;
@@ -456,7 +456,7 @@ static __always_inline void iommu_user_put(struct iommu_user_batch *batch)
 	}
 
 	for (i = 0; i < batch->nr; ++i) {
-		const struct iommu_user_ref *ref = &batch->ref[i];
+		const struct tce_user_ref *ref = &batch->ref[i];
 
 		if (ref == batch->cur)
 			mm_iommu_keep(batch->reader, ref->mem,
@@ -466,47 +466,47 @@ static __always_inline void iommu_user_put(struct iommu_user_batch *batch)
 				     &ref->mem->mapped);
 	}
 
-	iommu_user_begin(batch, batch->reader);
+	tce_user_begin(batch, batch->reader);
 }
 
 /**
- * iommu_user_can() - can a table be changed in some mode
+ * tce_user_can() - can a table be changed in some mode
  * @tbl: table
  * @mode: where that is to be done
  *
  * Return: true, or false when it has to be done in virtual mode.
  */
-static __always_inline bool iommu_user_can(const struct iommu_table *tbl,
-					   const enum iommu_user_mode mode)
+static __always_inline bool tce_user_can(const struct iommu_table *tbl,
+					 const enum tce_user_mode mode)
 {
-	return mode != IOMMU_USER_REAL ||
+	return mode != TCE_USER_REAL ||
 	       (tbl->it_base && tbl->it_ops->tce_kill_rm);
 }
 
 /* Are more groups to be told of an invalidation than may be in @mode? */
-static __always_inline bool iommu_user_is_crowded(const struct iommu_table *tbl,
-						  const enum iommu_user_mode mode)
+static __always_inline bool tce_user_is_crowded(const struct iommu_table *tbl,
+						const enum tce_user_mode mode)
 {
-	return mode != IOMMU_USER_VIRT && unlikely(READ_ONCE(tbl->it_crowded));
+	return mode != TCE_USER_VIRT && unlikely(READ_ONCE(tbl->it_crowded));
 }
 
 /**
- * iommu_user_kill() - invalidate what the hardware cached of a run of entries
+ * tce_user_kill() - invalidate what the hardware cached of a run of entries
  *
  * The table's operation orders the stores to the entries before it, so that the
  * hardware does not fetch again what was there.
  *
- * @tbl: table; iommu_user_can() it
+ * @tbl: table; tce_user_can() it
  * @entry: first entry, counted from bus address 0
  * @pages: entries
  * @mode: where this runs
  */
-static __always_inline void iommu_user_kill(struct iommu_table *tbl,
-					    unsigned long entry,
-					    unsigned long pages,
-					    const enum iommu_user_mode mode)
+static __always_inline void tce_user_kill(struct iommu_table *tbl,
+					  unsigned long entry,
+					  unsigned long pages,
+					  const enum tce_user_mode mode)
 {
-	if (mode == IOMMU_USER_REAL)
+	if (mode == TCE_USER_REAL)
 		tbl->it_ops->tce_kill_rm(tbl, entry, pages);
 	else if (tbl->it_ops->tce_kill)
 		tbl->it_ops->tce_kill(tbl, entry, pages);
@@ -520,7 +520,7 @@ static __always_inline void iommu_user_kill(struct iommu_table *tbl,
  * Hardware words are big-endian.  The compiler makes nine instructions of a swap
  * next to a volatile access; the C version is for the test in tools/testing/tce.
  */
-static __always_inline void iommu_user_store(__be64 *hw, u64 tce)
+static __always_inline void tce_user_store(__be64 *hw, u64 tce)
 {
 #ifdef CONFIG_PPC64
 	asm volatile(STDX_BE " %1,%y0" : "=Z" (*hw) : "r" (tce));
@@ -530,12 +530,12 @@ static __always_inline void iommu_user_store(__be64 *hw, u64 tce)
 }
 
 /**
- * iommu_user_load() - read a big-endian word, once
+ * tce_user_load() - read a big-endian word, once
  * @word: where a guest or a device may be writing
  *
  * Return: its value.
  */
-static __always_inline u64 iommu_user_load(const __be64 *word)
+static __always_inline u64 tce_user_load(const __be64 *word)
 {
 #ifdef CONFIG_PPC64
 	u64 value;
@@ -548,7 +548,7 @@ static __always_inline u64 iommu_user_load(const __be64 *word)
 }
 
 /**
- * iommu_user_fetch() - read a TCE of a list in guest memory
+ * tce_user_fetch() - read a TCE of a list in guest memory
  * @word: where it is, in registered memory that the host has mapped
  *
  * The page may have an uncorrectable error that nobody knows of yet.  Then its
@@ -557,7 +557,7 @@ static __always_inline u64 iommu_user_load(const __be64 *word)
  *
  * Return: its value, or one that leads to no memory.
  */
-static __always_inline u64 iommu_user_fetch(const __be64 *word)
+static __always_inline u64 tce_user_fetch(const __be64 *word)
 {
 #ifdef CONFIG_PPC64
 	u64 value;
@@ -572,7 +572,7 @@ static __always_inline u64 iommu_user_fetch(const __be64 *word)
 		     : "=r" (value) : "Z" (*word));
 	return value;
 #else
-	return iommu_user_load(word);
+	return tce_user_load(word);
 #endif
 }
 
@@ -580,8 +580,8 @@ static __always_inline u64 iommu_user_fetch(const __be64 *word)
  * Places
  */
 
-static __always_inline __be64 *iommu_user_walk(const struct iommu_table *tbl,
-					       __be64 *view, unsigned long idx)
+static __always_inline __be64 *tce_user_walk(const struct iommu_table *tbl,
+					     __be64 *view, unsigned long idx)
 {
 	const unsigned long mask = tbl->it_level_size - 1;
 	unsigned long level = tbl->it_indirect_levels;
@@ -593,27 +593,27 @@ static __always_inline __be64 *iommu_user_walk(const struct iommu_table *tbl,
 	shift = ilog2(tbl->it_level_size);
 	do {
 		/* Pairs with the cmpxchg() that publishes a zeroed level */
-		u64 tce = iommu_user_load(&view[(idx >> (level * shift)) &
+		u64 tce = tce_user_load(&view[(idx >> (level * shift)) &
 						mask]);
 
 		if (!tce)
 			return NULL;
-		view = __va(tce & ~(u64)IOMMU_USER_PERM);
+		view = __va(tce & ~(u64)TCE_USER_PERM);
 	} while (--level);
 
 	return view + (idx & mask);
 }
 
 /**
- * iommu_user_seek() - find the place of an entry
+ * tce_user_seek() - find the place of an entry
  * @pos: where to store it; @pos->tbl is set, @pos->entry may be anything
  * @entry: entry within the table, counted from bus address 0
  *
  * Return: true; false when the level that would hold the entry does not exist
  * yet, in which case @pos->left is the number of entries that share this.
  */
-static __always_inline bool iommu_user_seek(struct iommu_user_pos *pos,
-					    unsigned long entry)
+static __always_inline bool tce_user_seek(struct tce_user_pos *pos,
+					  unsigned long entry)
 {
 	struct iommu_table *tbl = pos->tbl;
 	unsigned long idx = entry - tbl->it_offset;
@@ -625,26 +625,26 @@ static __always_inline bool iommu_user_seek(struct iommu_user_pos *pos,
 				(idx & (tbl->it_level_size - 1)));
 
 	pos->hw = NULL;
-	pos->user = (__force u64 *)iommu_user_walk(tbl, tbl->it_userspace, idx);
+	pos->user = (__force u64 *)tce_user_walk(tbl, tbl->it_userspace, idx);
 	if (!pos->user)
 		return false;
 
 	if (!tbl->it_base)
 		return true;
 
-	pos->hw = iommu_user_walk(tbl, (__be64 *)tbl->it_base, idx);
+	pos->hw = tce_user_walk(tbl, (__be64 *)tbl->it_base, idx);
 	if (!pos->hw)
 		pos->user = NULL;
 	return pos->user;
 }
 
 /**
- * iommu_user_move() - go on to a later entry of the same piece
+ * tce_user_move() - go on to a later entry of the same piece
  * @pos: the place
  * @n: entries, at most @pos->left
  */
-static __always_inline void iommu_user_move(struct iommu_user_pos *pos,
-					    unsigned long n)
+static __always_inline void tce_user_move(struct tce_user_pos *pos,
+					  unsigned long n)
 {
 	pos->entry += n;
 	pos->left -= n;
@@ -654,9 +654,9 @@ static __always_inline void iommu_user_move(struct iommu_user_pos *pos,
 		pos->hw += n;
 }
 
-static __always_inline void iommu_user_next(struct iommu_user_pos *pos)
+static __always_inline void tce_user_next(struct tce_user_pos *pos)
 {
-	iommu_user_move(pos, 1);
+	tce_user_move(pos, 1);
 }
 
 /*
@@ -664,25 +664,25 @@ static __always_inline void iommu_user_next(struct iommu_user_pos *pos)
  */
 
 /* The word with the lock of an entry.  A view, and each level of it, begins with such a word */
-static __always_inline u64 *iommu_user_line(u64 *user)
+static __always_inline u64 *tce_user_line(u64 *user)
 {
-	return (u64 *)((unsigned long)user & ~(IOMMU_USER_LINE * sizeof(u64) - 1));
+	return (u64 *)((unsigned long)user & ~(TCE_USER_LINE * sizeof(u64) - 1));
 }
 
 /* Entries from @user on that have the same lock */
-static __always_inline unsigned long iommu_user_line_left(const u64 *user)
+static __always_inline unsigned long tce_user_line_left(const u64 *user)
 {
-	return IOMMU_USER_LINE - ((unsigned long)user / sizeof(u64)) % IOMMU_USER_LINE;
+	return TCE_USER_LINE - ((unsigned long)user / sizeof(u64)) % TCE_USER_LINE;
 }
 
 /* Is this the word that has the lock of its line? */
-static __always_inline bool iommu_user_has_lock(const u64 *user)
+static __always_inline bool tce_user_has_lock(const u64 *user)
 {
-	return iommu_user_line_left(user) == IOMMU_USER_LINE;
+	return tce_user_line_left(user) == TCE_USER_LINE;
 }
 
 /**
- * iommu_user_trylock_line() - look once whether a line can be locked, and do so
+ * tce_user_trylock_line() - look once whether a line can be locked, and do so
  * @user: user word of an entry
  * @words: where to store the address @user once more, made from the lock's answer: words
  *	of the line that are read from there on are read after the lock was taken
@@ -693,14 +693,14 @@ static __always_inline bool iommu_user_has_lock(const u64 *user)
  * writer stored, or looks up what a word leads to, has to add one.
  *
  * Context: preemption off.
- * Return: true, and the line is to be unlocked by iommu_user_unlock_line(); false
+ * Return: true, and the line is to be unlocked by tce_user_unlock_line(); false
  * when another CPU has locked it.
  */
-static __always_inline bool iommu_user_trylock_line(u64 *user, u64 **words)
+static __always_inline bool tce_user_trylock_line(u64 *user, u64 **words)
 {
-	/* Pairs with the release in iommu_user_unlock_line() */
-	u64 first = atomic64_fetch_or_relaxed(IOMMU_USER_LOCK,
-					      (atomic64_t *)iommu_user_line(user));
+	/* Pairs with the release in tce_user_unlock_line() */
+	u64 first = atomic64_fetch_or_relaxed(TCE_USER_LOCK,
+					      (atomic64_t *)tce_user_line(user));
 #ifdef CONFIG_PPC64
 	unsigned long zero;
 
@@ -711,137 +711,137 @@ static __always_inline bool iommu_user_trylock_line(u64 *user, u64 **words)
 	smp_acquire__after_ctrl_dep();
 	*words = user;
 #endif
-	return !(first & IOMMU_USER_LOCK);
+	return !(first & TCE_USER_LOCK);
 }
 
 /**
- * iommu_user_lock_line() - become the one who changes the entries of a line
+ * tce_user_lock_line() - become the one who changes the entries of a line
  * @user: user word of one of them
- * @words: as for iommu_user_trylock_line()
+ * @words: as for tce_user_trylock_line()
  * @wait: do not give up
  *
  * Context: preemption off.
- * Return: true, and the line is to be unlocked by iommu_user_unlock_line(); false
+ * Return: true, and the line is to be unlocked by tce_user_unlock_line(); false
  * when another CPU kept it locked and @wait is false.
  */
-static __always_inline bool iommu_user_lock_line(u64 *user, u64 **words, bool wait)
+static __always_inline bool tce_user_lock_line(u64 *user, u64 **words, bool wait)
 {
-	unsigned int tries = IOMMU_USER_SPINS;
+	unsigned int tries = TCE_USER_SPINS;
 
-	while (unlikely(!iommu_user_trylock_line(user, words))) {
+	while (unlikely(!tce_user_trylock_line(user, words))) {
 		do {
 			if (!wait && !--tries)
 				return false;
 			cpu_relax();
-		} while (READ_ONCE(*iommu_user_line(user)) & IOMMU_USER_LOCK);
+		} while (READ_ONCE(*tce_user_line(user)) & TCE_USER_LOCK);
 	}
 	return true;
 }
 
 /*
- * What an entry leads to; its line is locked.  @word is one of iommu_user_trylock_line()'s
+ * What an entry leads to; its line is locked.  @word is one of tce_user_trylock_line()'s
  * words, or there was an acquire since.
  */
-static __always_inline u64 iommu_user_read(const u64 *word)
+static __always_inline u64 tce_user_read(const u64 *word)
 {
-	return READ_ONCE(*word) & ~(u64)IOMMU_USER_LOCK;
+	return READ_ONCE(*word) & ~(u64)TCE_USER_LOCK;
 }
 
 /* What has to stay in a user word while its line is locked */
-static __always_inline u64 iommu_user_kept_lock(const u64 *user)
+static __always_inline u64 tce_user_kept_lock(const u64 *user)
 {
-	return iommu_user_has_lock(user) ? IOMMU_USER_LOCK : 0;
+	return tce_user_has_lock(user) ? TCE_USER_LOCK : 0;
 }
 
 /* Say what an entry leads to; its line is locked, and stays so */
-static __always_inline void iommu_user_change(u64 *user, u64 word)
+static __always_inline void tce_user_change(u64 *user, u64 word)
 {
-	WRITE_ONCE(*user, word | iommu_user_kept_lock(user));
+	WRITE_ONCE(*user, word | tce_user_kept_lock(user));
 }
 
 /* Publish what was changed in the line of an entry */
-static __always_inline void iommu_user_unlock_line(u64 *user)
+static __always_inline void tce_user_unlock_line(u64 *user)
 {
-	u64 *line = iommu_user_line(user);
+	u64 *line = tce_user_line(user);
 
-	/* The hardware words, too; pairs with iommu_user_trylock_line() */
-	smp_store_release(line, iommu_user_read(line));
+	/* The hardware words, too; pairs with tce_user_trylock_line() */
+	smp_store_release(line, tce_user_read(line));
 }
 
 /* The same for @n entries from @user on, in one piece; each line was locked once */
-static __always_inline void iommu_user_unlock_lines(u64 *user, unsigned long n)
+static __always_inline void tce_user_unlock_lines(u64 *user, unsigned long n)
 {
 	unsigned long i;
 
-	for (i = 0; i < n; i += iommu_user_line_left(user + i))
-		iommu_user_unlock_line(user + i);
+	for (i = 0; i < n; i += tce_user_line_left(user + i))
+		tce_user_unlock_line(user + i);
 }
 
 /**
- * iommu_user_lock() - lock the line of an entry to change this entry alone
+ * tce_user_lock() - lock the line of an entry to change this entry alone
  * @user: its user word
  * @old: where to store what the entry leads to
  * @wait: do not give up
  *
  * Context: preemption off; no other entry of the line may be locked by this CPU.
- * Return: true, and the line is to be unlocked by iommu_user_unlock(); false
+ * Return: true, and the line is to be unlocked by tce_user_unlock(); false
  * when another CPU kept it locked and @wait is false.
  */
-static __always_inline bool iommu_user_lock(u64 *user, u64 *old, bool wait)
+static __always_inline bool tce_user_lock(u64 *user, u64 *old, bool wait)
 {
 	u64 *word;
 
-	if (!iommu_user_lock_line(user, &word, wait))
+	if (!tce_user_lock_line(user, &word, wait))
 		return false;
 
-	*old = iommu_user_read(word);
+	*old = tce_user_read(word);
 	return true;
 }
 
-/* Have an entry lead to what @word says, and end what iommu_user_lock() began */
-static __always_inline void iommu_user_unlock(u64 *user, u64 word)
+/* Have an entry lead to what @word says, and end what tce_user_lock() began */
+static __always_inline void tce_user_unlock(u64 *user, u64 word)
 {
-	if (iommu_user_has_lock(user)) {
-		/* As in iommu_user_unlock_line() */
+	if (tce_user_has_lock(user)) {
+		/* As in tce_user_unlock_line() */
 		smp_store_release(user, word);
 	} else {
 		WRITE_ONCE(*user, word);
-		iommu_user_unlock_line(user);
+		tce_user_unlock_line(user);
 	}
 }
 
 /* The region that a translation leads to, or led to, while that is counted */
 static __always_inline struct mm_iommu_table_group_mem_t *
-iommu_user_region(struct mm_iommu_reader *reader, unsigned long ua)
+tce_user_region(struct mm_iommu_reader *reader, unsigned long ua)
 {
 	return mm_iommu_find(reader->iommu, ua, 1, &reader->old_hint, true);
 }
 
 /**
- * iommu_user_drop() - give up the count of a translation that has gone
+ * tce_user_drop() - give up the count of a translation that has gone
  * @reader: who removed it; keeps the count if it keeps others of the region, or none
- * @old: the user word that it had, with IOMMU_USER_SET
+ * @old: the user word that it had, with TCE_USER_SET
  *
  * The caller has invalidated the entry.  Until the count is dropped the region
  * stays registered, so it is found.
  */
 static __always_inline void
-iommu_user_drop(struct mm_iommu_reader *reader, u64 old)
+tce_user_drop(struct mm_iommu_reader *reader, u64 old)
 {
-	const unsigned long ua = old & IOMMU_USER_UA;
+	const unsigned long ua = old & TCE_USER_UA;
 	struct mm_iommu_table_group_mem_t *mem, *kept = mm_iommu_kept(reader);
 
 	/*
 	 * The invalidation is complete before the count goes: pairs with
-	 * mm_iommu_retire(), as in iommu_user_put().  And the look-up sees the
+	 * mm_iommu_retire(), as in tce_user_put().  And the look-up sees the
 	 * array in which whoever set @old found the region: pairs with the
-	 * release in iommu_user_unlock_line().
+	 * release in tce_user_unlock_line().
 	 */
 	mb();
 	if (likely(kept && mm_iommu_has(kept, ua, 1)))
 		mem = kept;
 	else
-		mem = iommu_user_region(reader, ua);
+		mem = tce_user_region(reader, ua);
 
 	if (likely(!kept || mem == kept))
 		mm_iommu_keep(reader, mem, 1);
@@ -849,22 +849,22 @@ iommu_user_drop(struct mm_iommu_reader *reader, u64 old)
 		atomic64_dec(&mem->mapped);
 }
 
-/* As iommu_user_gone(), for a region that is not the one met last */
+/* As tce_user_gone(), for a region that is not the one met last */
 static noinline __maybe_unused void
-iommu_user_gone_other(struct iommu_user_batch *batch, struct iommu_table *tbl,
-		      unsigned long entry, u64 old,
-		      const enum iommu_user_mode mode)
+tce_user_gone_other(struct tce_user_batch *batch, struct iommu_table *tbl,
+		    unsigned long entry, u64 old,
+		    const enum tce_user_mode mode)
 {
-	const unsigned long ua = old & IOMMU_USER_UA;
-	struct iommu_user_ref *ref = iommu_user_ref_find(batch, ua, 1);
+	const unsigned long ua = old & TCE_USER_UA;
+	struct tce_user_ref *ref = tce_user_ref_find(batch, ua, 1);
 
 	if (ref) {
 		ref->removed++;
 		return;
 	}
 
-	if (unlikely(batch->nr == IOMMU_USER_REFS)) {
-		if (mode == IOMMU_USER_VIRT && batch->gone) {
+	if (unlikely(batch->nr == TCE_USER_REFS)) {
+		if (mode == TCE_USER_VIRT && batch->gone) {
 			batch->gone[batch->nr_gone++] = old;
 			return;
 		}
@@ -872,44 +872,44 @@ iommu_user_gone_other(struct iommu_user_batch *batch, struct iommu_table *tbl,
 		 * The batch has no room for one more region: invalidate this entry
 		 * alone.  In guest context callers make sure that this does not happen.
 		 */
-		iommu_user_kill(tbl, entry, 1, mode);
-		iommu_user_drop(batch->reader, old);
+		tce_user_kill(tbl, entry, 1, mode);
+		tce_user_drop(batch->reader, old);
 		return;
 	}
 
 	/*
 	 * The look-up sees the array in which whoever set @old found the
 	 * region, or a later one.  It is in all of them, as the translation
-	 * counts it.  Pairs with the release in iommu_user_unlock_line().
+	 * counts it.  Pairs with the release in tce_user_unlock_line().
 	 */
 	smp_acquire__after_ctrl_dep();
-	iommu_user_ref_add(batch, iommu_user_region(batch->reader, ua), 0, 1);
+	tce_user_ref_add(batch, tce_user_region(batch->reader, ua), 0, 1);
 }
 
 /**
- * iommu_user_gone() - an entry whose line is locked leads elsewhere now
+ * tce_user_gone() - an entry whose line is locked leads elsewhere now
  * @batch: takes over the count of the translation that was there
  * @tbl: table
  * @entry: the entry, counted from bus address 0; its hardware word is changed
  * @old: the user word that was read while the line was locked
  * @mode: where this runs
  */
-static __always_inline void iommu_user_gone(struct iommu_user_batch *batch,
-					    struct iommu_table *tbl,
-					    unsigned long entry, u64 old,
-					    const enum iommu_user_mode mode)
+static __always_inline void tce_user_gone(struct tce_user_batch *batch,
+					  struct iommu_table *tbl,
+					  unsigned long entry, u64 old,
+					  const enum tce_user_mode mode)
 {
-	if (!(old & IOMMU_USER_SET))
+	if (!(old & TCE_USER_SET))
 		return;
 
-	if (likely(iommu_user_ref_has(batch->cur, old & IOMMU_USER_UA, 1)))
+	if (likely(tce_user_ref_has(batch->cur, old & TCE_USER_UA, 1)))
 		batch->cur->removed++;
 	else
-		iommu_user_gone_other(batch, tbl, entry, old, mode);
+		tce_user_gone_other(batch, tbl, entry, old, mode);
 }
 
 /**
- * iommu_user_write() - change the hardware word of an entry whose line is locked
+ * tce_user_write() - change the hardware word of an entry whose line is locked
  * @tbl: table
  * @hw: the word; NULL when a hypervisor keeps the hardware view
  * @entry: the entry, counted from bus address 0
@@ -919,12 +919,12 @@ static __always_inline void iommu_user_gone(struct iommu_user_batch *batch,
  * Return: 0; -EIO when the hypervisor refused, or -EAGAIN when it is busy, in which
  * cases nothing was changed.
  */
-static __always_inline int iommu_user_write(struct iommu_table *tbl, __be64 *hw,
-					    unsigned long entry, u64 tce,
-					    const enum iommu_user_mode mode)
+static __always_inline int tce_user_write(struct iommu_table *tbl, __be64 *hw,
+					  unsigned long entry, u64 tce,
+					  const enum tce_user_mode mode)
 {
-	if (mode == IOMMU_USER_REAL || likely(hw)) {
-		iommu_user_store(hw, tce);
+	if (mode == TCE_USER_REAL || likely(hw)) {
+		tce_user_store(hw, tce);
 		return 0;
 	}
 
@@ -933,19 +933,19 @@ static __always_inline int iommu_user_write(struct iommu_table *tbl, __be64 *hw,
 }
 
 /**
- * iommu_user_set() - change an entry whose line is locked
+ * tce_user_set() - change an entry whose line is locked
  * @batch: takes over the count of the translation that was there
  * @pos: the entry
- * @tce: new hardware word, as for iommu_user_write()
+ * @tce: new hardware word, as for tce_user_write()
  * @old: the user word that was read while the line was locked
  * @mode: where this runs
  *
- * Return: as iommu_user_write().
+ * Return: as tce_user_write().
  */
-static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
-					  struct iommu_user_pos *pos,
-					  u64 tce, u64 old,
-					  const enum iommu_user_mode mode)
+static __always_inline int tce_user_set(struct tce_user_batch *batch,
+					struct tce_user_pos *pos,
+					u64 tce, u64 old,
+					const enum tce_user_mode mode)
 {
 	int ret;
 
@@ -953,35 +953,35 @@ static __always_inline int iommu_user_set(struct iommu_user_batch *batch,
 	if (!tce && !old)
 		return 0;
 
-	ret = iommu_user_write(pos->tbl, pos->hw, pos->entry, tce, mode);
+	ret = tce_user_write(pos->tbl, pos->hw, pos->entry, tce, mode);
 	if (ret)
 		return ret;
 
-	iommu_user_gone(batch, pos->tbl, pos->entry, old, mode);
+	tce_user_gone(batch, pos->tbl, pos->entry, old, mode);
 	return 0;
 }
 
 /**
- * iommu_user_list() - this CPU's list for changes of a table
+ * tce_user_list() - this CPU's list for changes of a table
  * @tbl: table that is open, and that a hypervisor keeps
  *
  * Context: preemption off.
  * Return: the list; NULL when the hypervisor takes one entry at a time.
  */
-static __always_inline struct iommu_user_list *
-iommu_user_list(const struct iommu_table *tbl)
+static __always_inline struct tce_user_list *
+tce_user_list(const struct iommu_table *tbl)
 {
-	return tbl->it_ops->put_list ? this_cpu_read(iommu_user_lists) : NULL;
+	return tbl->it_ops->put_list ? this_cpu_read(tce_user_lists) : NULL;
 }
 
 /* IODA knows no write-only pages */
-static __always_inline u64 iommu_user_ioda_perm(u64 perm)
+static __always_inline u64 tce_user_ioda_perm(u64 perm)
 {
 	return perm | (perm & TCE_PCI_WRITE ? TCE_PCI_READ : 0);
 }
 
 /**
- * iommu_user_word() - hardware word for a page of a region
+ * tce_user_word() - hardware word for a page of a region
  * @mem: the region; holds all of the IOMMU page
  * @shift: size of the IOMMU page, as a shift
  * @ua: user address, a multiple of PAGE_SIZE or of a smaller IOMMU page
@@ -993,8 +993,8 @@ static __always_inline u64 iommu_user_ioda_perm(u64 perm)
  * or @ua is not aligned to it.
  */
 static __always_inline u64
-iommu_user_word(const struct mm_iommu_table_group_mem_t *mem,
-		unsigned int shift, unsigned long ua, u64 perm)
+tce_user_word(const struct mm_iommu_table_group_mem_t *mem,
+	      unsigned int shift, unsigned long ua, u64 perm)
 {
 	u64 *page, hpa;
 
@@ -1012,20 +1012,20 @@ iommu_user_word(const struct mm_iommu_table_group_mem_t *mem,
 }
 
 /**
- * iommu_user_tce() - hardware word for a page of a region, in a table
- * @mem: as for iommu_user_word(), and so on
+ * tce_user_hw() - hardware word for a page of a region, in a table
+ * @mem: as for tce_user_word(), and so on
  * @tbl: table that the word is for
  * @ua: user address
  * @perm: permissions
  *
- * Return: as iommu_user_word().
+ * Return: as tce_user_word().
  */
 static __always_inline u64
-iommu_user_tce(const struct mm_iommu_table_group_mem_t *mem,
-	       const struct iommu_table *tbl, unsigned long ua, u64 perm)
+tce_user_hw(const struct mm_iommu_table_group_mem_t *mem,
+	    const struct iommu_table *tbl, unsigned long ua, u64 perm)
 {
-	return iommu_user_word(mem, tbl->it_page_shift, ua,
-			       tbl->it_base ? iommu_user_ioda_perm(perm) : perm);
+	return tce_user_word(mem, tbl->it_page_shift, ua,
+			     tbl->it_base ? tce_user_ioda_perm(perm) : perm);
 }
 
-#endif /* _ASM_POWERPC_IOMMU_USER_H */
+#endif /* _ASM_POWERPC_TCE_USER_H */
