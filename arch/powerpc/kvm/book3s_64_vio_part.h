@@ -44,10 +44,23 @@ static __always_inline bool kvmppc_tce_line_is_clear(const struct tce_user_pos *
 	return !old;
 }
 
-/* Do the parts of run->idx in a table lead nowhere?  *@absent is set if one has no level */
-static __always_inline bool
-kvmppc_tce_table_is_clear(const struct kvmppc_tce_run *run, struct iommu_table *tbl,
-			  bool *absent)
+/* Have all parts of run->idx in a table a level? */
+static __always_inline bool kvmppc_tce_has_levels(const struct kvmppc_tce_run *run,
+						  struct iommu_table *tbl)
+{
+	unsigned long entry = kvmppc_tce_entry(run->stt, tbl, run->idx);
+	unsigned long end = kvmppc_tce_entry(run->stt, tbl, run->idx + 1);
+	struct tce_user_pos pos = { .tbl = tbl };
+
+	for (; entry < end; entry += pos.left)
+		if (!tce_user_seek(&pos, entry))
+			return false;
+	return true;
+}
+
+/* Do the parts of run->idx in a table, as far as they have a level, lead nowhere? */
+static __always_inline bool kvmppc_tce_table_is_clear(const struct kvmppc_tce_run *run,
+						      struct iommu_table *tbl)
 {
 	unsigned long entry = kvmppc_tce_entry(run->stt, tbl, run->idx);
 	unsigned long end = kvmppc_tce_entry(run->stt, tbl, run->idx + 1);
@@ -56,7 +69,6 @@ kvmppc_tce_table_is_clear(const struct kvmppc_tce_run *run, struct iommu_table *
 
 	for (; entry < end; entry += n) {
 		if (!tce_user_seek(&pos, entry)) {
-			*absent = true;
 			n = pos.left;
 			continue;
 		}
@@ -69,19 +81,20 @@ kvmppc_tce_table_is_clear(const struct kvmppc_tce_run *run, struct iommu_table *
 
 /*
  * Do all parts of run->idx lead nowhere, with @tce in the shadow already, some of them
- * because they have no level?  To clear them no level has to be allocated.  Where tables
- * have one level, nobody asks: the lines are locked for the change anyway.
+ * because they have no level?  To clear them no level has to be allocated.  If all have one,
+ * nobody asks: the lines are locked for the change anyway.
  */
 static __always_inline bool kvmppc_tce_is_absent(struct kvmppc_tce_run *run, u64 tce)
 {
-	bool levels = false, absent = false;
+	bool absent = false;
 	unsigned int t;
 
 	for (t = 0; t < run->nr; ++t)
-		levels |= run->pos[t].tbl->it_indirect_levels;
+		absent |= run->pos[t].tbl->it_indirect_levels &&
+			  !kvmppc_tce_has_levels(run, run->pos[t].tbl);
 
-	for (t = 0; levels && t < run->nr; ++t)
-		if (!kvmppc_tce_table_is_clear(run, run->pos[t].tbl, &absent))
+	for (t = 0; absent && t < run->nr; ++t)
+		if (!kvmppc_tce_table_is_clear(run, run->pos[t].tbl))
 			return false;
 
 	return absent && kvmppc_tce_reads(run, tce);

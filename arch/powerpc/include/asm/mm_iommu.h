@@ -100,6 +100,7 @@ struct mm_struct;
  * @mapped: see "Life of a region" above
  * @pageshift: the largest IOMMU page that every page of the region can back
  * @open: MM_IOMMU_OPEN* and MM_IOMMU_KEEP; 0 when @used is, or when it was retired
+ * @recalled: MM_IOMMU_KEEP stays clear, as counts are taken back; under mm_iommu::lock
  * @ua: user address of the first byte, a multiple of PAGE_SIZE
  * @entries: size in pages of PAGE_SIZE
  * @chunks: page list: @entries host physical addresses, a page per chunk
@@ -110,6 +111,7 @@ struct mm_iommu_table_group_mem_t {
 	atomic64_t mapped;
 	unsigned int pageshift;
 	unsigned int open;
+	bool recalled;
 	u64 ua;
 	u64 entries;
 	u64 **chunks;
@@ -139,12 +141,14 @@ struct mm_iommu_regions {
 
 /**
  * struct mm_iommu - what an mm has of preregistered memory, and who reads it
- * @lock: registrations; readers_lock is taken under it, and no other lock
+ * @recall_lock: held while counts are taken back; the others are taken under it
+ * @lock: registrations; no lock is taken under it
  * @regions: the array, or NULL; changed under @lock, read in sections
  * @readers_lock: @readers; held while a grace period is waited for
  * @readers: struct mm_iommu_reader::next
  */
 struct mm_iommu {
+	struct mutex recall_lock; /* who takes back counts */
 	struct mutex lock; /* registrations */
 	struct mm_iommu_regions *regions;
 	struct mutex readers_lock; /* list of readers */

@@ -18,8 +18,10 @@
  *    emptied at once.  So a reader that finds a region may fail to raise
  *    @mapped, but never raises it on memory that is being unpinned.
  *
- *  - A region that a reader keeps counts of has them in @mapped, so it is in an array,
- *    and is there to be looked at under mm_iommu::lock and mm_iommu::readers_lock.
+ *  - A region that a reader names as kept is there to be looked at under
+ *    mm_iommu::readers_lock.  It has the reader's counts in @mapped, or the reader is in
+ *    the section in which it drops them.  Who frees the region waits for that section, and
+ *    takes the same lock to do so.
  *
  *  - Unregistering does not fail for want of memory.
  *
@@ -31,9 +33,8 @@
  *    containers register it, and for as long as its pages are pinned.
  *
  * Locks.  mm_iommu::lock is taken for a short time: pages are pinned, unpinned and
- * accounted for without it, and grace periods waited for, but for those of
- * mm_iommu_recall() and after it.  No section waits for it.  mmap_lock is this mm's, and
- * not taken under it.  mm_iommu::readers_lock is taken under it.
+ * accounted for, and grace periods waited for, without it.  mmap_lock is this
+ * mm's, and not taken under it.
  */
 
 #include <linux/delay.h>
@@ -73,6 +74,7 @@ struct mm_iommu *mm_iommu_of(struct mm_struct *mm)
 	if (!new)
 		return NULL;
 
+	mutex_init(&new->recall_lock);
 	mutex_init(&new->lock);
 	mutex_init(&new->readers_lock);
 	INIT_LIST_HEAD(&new->readers);
@@ -189,15 +191,16 @@ void mm_iommu_synchronize(struct mm_iommu *iommu)
 EXPORT_SYMBOL_GPL(mm_iommu_synchronize);
 
 /*
- * Take back the counts that readers keep of regions whose MM_IOMMU_KEEP was cleared.  A
- * section that has seen it set is waited for.  A later one sees it clear, and lets what it
- * keeps alone.
+ * Take back the counts that readers keep of regions that are @recalled.  A section that has
+ * seen MM_IOMMU_KEEP set is waited for.  A later one sees it clear, and lets what it keeps
+ * alone.  Nobody else sets @recalled meanwhile, for a region whose sections were not waited
+ * for.
  */
 static void mm_iommu_recall(struct mm_iommu *iommu)
 {
 	struct mm_iommu_reader *reader;
 
-	lockdep_assert_held(&iommu->lock);
+	lockdep_assert_held(&iommu->recall_lock);
 
 	mutex_lock(&iommu->readers_lock);
 	mm_iommu_wait_all(iommu);
@@ -205,7 +208,7 @@ static void mm_iommu_recall(struct mm_iommu *iommu)
 		/* Others change under their readers' hands */
 		struct mm_iommu_table_group_mem_t *mem = READ_ONCE(reader->kept);
 
-		if (mem && !(mem->open & MM_IOMMU_KEEP))
+		if (mem && READ_ONCE(mem->recalled))
 			mm_iommu_take_back(reader);
 	}
 	mutex_unlock(&iommu->readers_lock);
@@ -268,14 +271,22 @@ static void mm_iommu_release(struct mm_struct *mm, struct llist_head *dead)
 static void mm_iommu_set_used(struct mm_iommu_table_group_mem_t *mem,
 			      unsigned long used)
 {
-	unsigned int open = MM_IOMMU_OPEN | MM_IOMMU_KEEP;
+	unsigned int open = MM_IOMMU_OPEN;
 
+	if (!mem->recalled)
+		open |= MM_IOMMU_KEEP;
 	if (!is_vmalloc_addr(mem->chunks))
 		open |= MM_IOMMU_OPEN_REAL;
 
 	mem->used = used;
 	/* Pairs with READ_ONCE() in tce_user_open_region() and mm_iommu_kept() */
 	WRITE_ONCE(mem->open, used ? open : 0);
+}
+
+static void mm_iommu_set_recalled(struct mm_iommu_table_group_mem_t *mem, bool recalled)
+{
+	WRITE_ONCE(mem->recalled, recalled);
+	mm_iommu_set_used(mem, mem->used);
 }
 
 /*
@@ -397,44 +408,6 @@ static bool mm_iommu_retire(struct mm_iommu *iommu, unsigned int at,
 	return true;
 }
 
-/*
- * The same for a region that was dropped.  All of them are recalled at once, when the
- * first one needs it, as *@recalled says.
- */
-static bool mm_iommu_retire_dropped(struct mm_iommu *iommu, unsigned int at,
-				    struct llist_head *dead, bool *recalled)
-{
-	if (mm_iommu_retire(iommu, at, dead))
-		return true;
-	if (*recalled)
-		return false;
-
-	mm_iommu_recall(iommu);
-	*recalled = true;
-	return mm_iommu_retire(iommu, at, dead);
-}
-
-/* And for one that is registered, of which readers may go on to keep counts on failure */
-static bool mm_iommu_retire_used(struct mm_iommu *iommu, unsigned int at,
-				 struct llist_head *dead)
-{
-	struct mm_iommu_table_group_mem_t *mem = iommu->regions->slot[at].mem;
-
-	if (mm_iommu_retire(iommu, at, dead))
-		return true;
-
-	/* New translations may lead there meanwhile, for counts taken one by one */
-	WRITE_ONCE(mem->open, mem->open & ~MM_IOMMU_KEEP);
-	mm_iommu_recall(iommu);
-	if (mm_iommu_retire(iommu, at, dead))
-		return true;
-
-	/* Sections that saw @mem as kept do not see MM_IOMMU_KEEP set again */
-	mm_iommu_synchronize(iommu);
-	mm_iommu_set_used(mem, mem->used);
-	return false;
-}
-
 static unsigned int mm_iommu_nr_slots(const struct mm_iommu *iommu)
 {
 	return iommu->regions ? iommu->regions->nr : 0;
@@ -482,8 +455,8 @@ static long mm_iommu_insert(struct mm_iommu *iommu,
 		.size = mem->entries << PAGE_SHIFT,
 		.mem = mem,
 	};
-	bool placed = false, recalled = false;
 	unsigned int i, n = 0;
+	bool placed = false;
 
 	lockdep_assert_held(&iommu->lock);
 
@@ -495,10 +468,11 @@ static long mm_iommu_insert(struct mm_iommu *iommu,
 		if (!s->mem)
 			continue;
 		if (s->ua < slot.ua + slot.size && slot.ua < s->ua + s->size) {
-			if (!s->mem->used &&
-			    mm_iommu_retire_dropped(iommu, i, dead, &recalled))
-				continue;
-			return -EINVAL;
+			if (s->mem->used)
+				return -EINVAL;
+			if (!mm_iommu_retire(iommu, i, dead))
+				return -EBUSY;
+			continue;
 		}
 		if (!placed && s->ua > slot.ua) {
 			new->slot[n++] = slot;
@@ -516,6 +490,25 @@ static long mm_iommu_insert(struct mm_iommu *iommu,
 	return 0;
 }
 
+/* Nobody keeps counts of regions that were dropped before this call */
+static void mm_iommu_recall_dropped(struct mm_iommu *iommu)
+{
+	struct mm_iommu_table_group_mem_t *mem;
+	unsigned int i;
+
+	mutex_lock(&iommu->recall_lock);
+	mutex_lock(&iommu->lock);
+	for (i = 0; i < mm_iommu_nr_slots(iommu); ++i) {
+		mem = iommu->regions->slot[i].mem;
+		if (mem && !mem->used)
+			mm_iommu_set_recalled(mem, true);
+	}
+	mutex_unlock(&iommu->lock);
+	mm_iommu_recall(iommu);
+	mutex_unlock(&iommu->recall_lock);
+}
+
+/* -EBUSY when what is in the way was dropped, and somebody has counts of it */
 static long mm_iommu_register(struct mm_iommu *iommu, struct mm_struct *mm,
 			      unsigned long ua, unsigned long entries,
 			      struct mm_iommu_table_group_mem_t **pmem)
@@ -593,8 +586,13 @@ long mm_iommu_new(struct mm_struct *mm, unsigned long ua, unsigned long entries,
 	/* What was dropped, and has lost its last translation since, is locked no more */
 	if (ret == -ENOMEM && mm_iommu_reap(mm))
 		ret = mm_iommu_register(iommu, mm, ua, entries, pmem);
+	/* Nor in anybody's way */
+	if (ret == -EBUSY) {
+		mm_iommu_recall_dropped(iommu);
+		ret = mm_iommu_register(iommu, mm, ua, entries, pmem);
+	}
 
-	return ret;
+	return ret == -EBUSY ? -EINVAL : ret;
 }
 EXPORT_SYMBOL_GPL(mm_iommu_new);
 
@@ -636,6 +634,53 @@ struct mm_iommu_table_group_mem_t *mm_iommu_get(struct mm_struct *mm,
 }
 EXPORT_SYMBOL_GPL(mm_iommu_get);
 
+/* End a registration, unless it is the last one and somebody has a count of the region */
+static bool mm_iommu_end(struct mm_iommu *iommu, struct mm_iommu_table_group_mem_t *mem,
+			 struct llist_head *dead)
+{
+	lockdep_assert_held(&iommu->lock);
+
+	if (mem->used <= 1)
+		return mm_iommu_retire(iommu, mm_iommu_slot_of(iommu->regions, mem->ua),
+				       dead);
+
+	mm_iommu_set_used(mem, mem->used - 1);
+	return true;
+}
+
+/*
+ * The same without what readers keep of the region.  Translations may be installed
+ * meanwhile, for counts that are taken one by one.
+ */
+static bool mm_iommu_end_kept(struct mm_iommu *iommu, struct mm_iommu_table_group_mem_t *mem,
+			      struct llist_head *dead)
+{
+	bool done;
+
+	mutex_lock(&iommu->recall_lock);
+	mutex_lock(&iommu->lock);
+	mm_iommu_set_recalled(mem, true);
+	mutex_unlock(&iommu->lock);
+
+	mm_iommu_recall(iommu);
+
+	mutex_lock(&iommu->lock);
+	done = mem->used <= 1 && mm_iommu_end(iommu, mem, dead);
+	mutex_unlock(&iommu->lock);
+	if (done)
+		goto out_unlock;
+
+	/* Sections that saw @mem as kept do not see MM_IOMMU_KEEP set again */
+	mm_iommu_synchronize(iommu);
+	mutex_lock(&iommu->lock);
+	mm_iommu_set_recalled(mem, false);
+	done = mm_iommu_end(iommu, mem, dead);
+	mutex_unlock(&iommu->lock);
+out_unlock:
+	mutex_unlock(&iommu->recall_lock);
+	return done;
+}
+
 /**
  * mm_iommu_put() - end a registration, unless the memory is in use
  * @mm: address space
@@ -644,7 +689,7 @@ EXPORT_SYMBOL_GPL(mm_iommu_get);
  * When 0 is returned for the last registration, no device can reach the memory
  * any more, and it is neither pinned nor charged for.
  *
- * Context: may sleep.
+ * Context: may sleep, not in a section; for some grace periods.
  * Return: 0; -EBUSY when this is the last registration and translations still
  * lead to the region: the registration stays.
  */
@@ -652,18 +697,16 @@ long mm_iommu_put(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem)
 {
 	struct mm_iommu *iommu = mm->context.iommu;
 	LLIST_HEAD(dead);
-	long ret = 0;
+	bool done;
 
 	mutex_lock(&iommu->lock);
-	if (mem->used > 1)
-		mm_iommu_set_used(mem, mem->used - 1);
-	else if (!mm_iommu_retire_used(iommu, mm_iommu_slot_of(iommu->regions, mem->ua),
-				       &dead))
-		ret = -EBUSY;
+	done = mm_iommu_end(iommu, mem, &dead);
 	mutex_unlock(&iommu->lock);
+	if (!done)
+		done = mm_iommu_end_kept(iommu, mem, &dead);
 
 	mm_iommu_release(mm, &dead);
-	return ret;
+	return done ? 0 : -EBUSY;
 }
 EXPORT_SYMBOL_GPL(mm_iommu_put);
 
@@ -691,6 +734,23 @@ void mm_iommu_drop(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem)
 }
 EXPORT_SYMBOL_GPL(mm_iommu_drop);
 
+/* Retire what was dropped.  Returns whether there is more of it, of which there are counts */
+static bool mm_iommu_retire_dropped(struct mm_iommu *iommu, struct llist_head *dead)
+{
+	struct mm_iommu_table_group_mem_t *mem;
+	bool more = false;
+	unsigned int i;
+
+	mutex_lock(&iommu->lock);
+	for (i = 0; i < mm_iommu_nr_slots(iommu); ++i) {
+		mem = iommu->regions->slot[i].mem;
+		if (mem && !mem->used)
+			more |= !mm_iommu_retire(iommu, i, dead);
+	}
+	mutex_unlock(&iommu->lock);
+	return more;
+}
+
 /**
  * mm_iommu_reap() - release regions that outlived their last registration
  * @mm: address space
@@ -704,21 +764,16 @@ EXPORT_SYMBOL_GPL(mm_iommu_drop);
 bool mm_iommu_reap(struct mm_struct *mm)
 {
 	struct mm_iommu *iommu = mm->context.iommu;
-	struct mm_iommu_table_group_mem_t *mem;
 	LLIST_HEAD(dead);
-	bool found, recalled = false;
-	unsigned int i;
+	bool found;
 
 	if (!iommu)
 		return false;
 
-	mutex_lock(&iommu->lock);
-	for (i = 0; iommu->regions && i < iommu->regions->nr; ++i) {
-		mem = iommu->regions->slot[i].mem;
-		if (mem && !mem->used)
-			mm_iommu_retire_dropped(iommu, i, &dead, &recalled);
+	if (mm_iommu_retire_dropped(iommu, &dead)) {
+		mm_iommu_recall_dropped(iommu);
+		mm_iommu_retire_dropped(iommu, &dead);
 	}
-	mutex_unlock(&iommu->lock);
 
 	found = !llist_empty(&dead);
 	mm_iommu_release(mm, &dead);

@@ -151,7 +151,8 @@ static void mr_register(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked + 4);
 	KUNIT_EXPECT_EQ(test, atomic64_read(&mem->mapped), 1);
 	KUNIT_EXPECT_EQ(test, mem->pageshift, PAGE_SHIFT);
-	KUNIT_EXPECT_EQ(test, mem->open, MM_IOMMU_OPEN | MM_IOMMU_OPEN_REAL);
+	KUNIT_EXPECT_EQ(test, mem->open,
+			MM_IOMMU_OPEN | MM_IOMMU_OPEN_REAL | MM_IOMMU_KEEP);
 	for (i = 0; i < 4; ++i) {
 		unsigned long at = ua + i * PAGE_SIZE;
 
@@ -197,6 +198,40 @@ static void mr_section(struct kunit *test)
 	mm_iommu_reader_del(&reader);
 	KUNIT_EXPECT_FALSE(test, mr_is_pinned(test, ua));
 	KUNIT_EXPECT_EQ(test, current->mm->locked_vm, locked);
+}
+
+/* Who takes back what a reader keeps waits for its section, and holds nobody up */
+static void mr_kept(struct kunit *test)
+{
+	unsigned long ua = mr_rw(test, 2);
+	struct mr_putter putter = { .mm = current->mm };
+	struct mm_iommu_table_group_mem_t *other;
+	struct mm_iommu_reader reader;
+	struct task_struct *task;
+
+	putter.mem = mr_new(test, ua, 1);
+	other = mr_new(test, ua + PAGE_SIZE, 1);
+	init_completion(&putter.done);
+	mm_iommu_reader_add(current->mm->context.iommu, &reader);
+	mm_iommu_enter(&reader);
+	atomic64_add(3, &putter.mem->mapped);
+	mm_iommu_keep(&reader, putter.mem, 3);
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_kept(&reader), putter.mem);
+	task = kthread_run(mr_putter, &putter, "mr-putter");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+	KUNIT_EXPECT_FALSE(test, wait_for_completion_timeout(&putter.done,
+							     HZ / 5));
+	KUNIT_EXPECT_NULL(test, mm_iommu_kept(&reader));
+	KUNIT_EXPECT_PTR_EQ(test, mm_iommu_get(current->mm, ua + PAGE_SIZE, 1), other);
+	KUNIT_EXPECT_EQ(test, mm_iommu_put(current->mm, other), 0);
+
+	mm_iommu_leave(&reader);
+	wait_for_completion(&putter.done);
+	KUNIT_EXPECT_EQ(test, kthread_stop(task), 0);
+	KUNIT_EXPECT_NULL(test, reader.kept);
+	mm_iommu_reader_del(&reader);
+	KUNIT_EXPECT_EQ(test, mm_iommu_put(current->mm, other), 0);
+	KUNIT_EXPECT_EQ(test, mr_registered(), 0);
 }
 
 /* What a device wrote to is not dropped */
@@ -586,6 +621,7 @@ static void mr_chunks(struct kunit *test)
 static struct kunit_case mr_cases[] = {
 	KUNIT_CASE(mr_register),
 	KUNIT_CASE(mr_section),
+	KUNIT_CASE(mr_kept),
 	KUNIT_CASE(mr_dirty),
 	KUNIT_CASE(mr_get_exact),
 	KUNIT_CASE(mr_find_edges),
