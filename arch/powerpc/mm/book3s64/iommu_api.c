@@ -691,7 +691,8 @@ out_unlock:
  *
  * Context: may sleep, not in a section; for some grace periods.
  * Return: 0; -EBUSY when this is the last registration and translations still
- * lead to the region: the registration stays.
+ * lead to the region, or a hypercall that is under way might have some lead there: the
+ * registration stays.
  */
 long mm_iommu_put(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem)
 {
