@@ -778,7 +778,7 @@ static void ut_pieces(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->kills, 3);
 	for (i = 0; i < 3; ++i)
 		ut_expect_kill(test, t, i, 3 + i * TCE_USER_PIECE,
-			       i < 2 ? TCE_USER_PIECE : 100, -1);
+			       i < 2 ? TCE_USER_PIECE : 100, 0);
 
 	ut_unmap(t, 0, UT_ENTRIES);
 	KUNIT_EXPECT_EQ(test, t->kills, UT_ENTRIES / TCE_USER_PIECE);
