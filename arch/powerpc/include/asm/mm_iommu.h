@@ -100,7 +100,8 @@ struct mm_struct;
  * @mapped: see "Life of a region" above
  * @pageshift: the largest IOMMU page that every page of the region can back
  * @open: MM_IOMMU_OPEN* and MM_IOMMU_KEEP; 0 when @used is, or when it was retired
- * @recalled: MM_IOMMU_KEEP stays clear, as counts are taken back; under mm_iommu::lock
+ * @recalled: MM_IOMMU_KEEP stays clear, as counts are taken back; changed under
+ *	mm_iommu::lock and mm_iommu::recall_lock
  * @ua: user address of the first byte, a multiple of PAGE_SIZE
  * @entries: size in pages of PAGE_SIZE
  * @chunks: page list: @entries host physical addresses, a page per chunk
@@ -222,6 +223,14 @@ long mm_iommu_put(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem);
 void mm_iommu_drop(struct mm_struct *mm, struct mm_iommu_table_group_mem_t *mem);
 bool mm_iommu_reap(struct mm_struct *mm);
 
+/* Is a range within the @all bytes from @first on? */
+static __always_inline bool mm_iommu_within(unsigned long first, unsigned long all,
+					    unsigned long ua, unsigned long size)
+{
+	/* A @ua below @first wraps, and is further away than any size */
+	return ua - first < all && size <= all - (ua - first);
+}
+
 /**
  * mm_iommu_has() - does a region hold all of a range of user addresses
  * @mem: region that is there to be looked at
@@ -235,10 +244,7 @@ static __always_inline bool
 mm_iommu_has(const struct mm_iommu_table_group_mem_t *mem, unsigned long ua,
 	     unsigned long size)
 {
-	const unsigned long all = mem->entries << PAGE_SHIFT;
-
-	/* A @ua below the region wraps, and is further away than any size */
-	return ua - mem->ua < all && size <= all - (ua - mem->ua);
+	return mm_iommu_within(mem->ua, mem->entries << PAGE_SHIFT, ua, size);
 }
 
 /**

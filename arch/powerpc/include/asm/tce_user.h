@@ -241,7 +241,7 @@ static __always_inline bool tce_user_ref_has(const struct tce_user_ref *ref,
 					     unsigned long ua,
 					     unsigned long size)
 {
-	return ua - ref->ua < ref->size && size <= ref->size - (ua - ref->ua);
+	return mm_iommu_within(ref->ua, ref->size, ua, size);
 }
 
 /* What @batch holds on the region that has all of a range; NULL if nothing */
