@@ -514,26 +514,26 @@ static void check_sprs(struct env *env, const struct state *state,
 }
 
 /*
- * Timebase and decrementer go on together, but that KVM reads one after the other
- * when it saves them: what passes in between, the decrementer loses.
+ * Timebase and decrementer have gone on together, and no further than the VMM's.
+ *
+ * KVM reads one after the other when it saves them, and writes the upper 40 bits of
+ * the timebase by what it has just read of the lower 24.  Where the machine stands
+ * still between the two, which an emulated one does, time is lost.
+ *
+ * @most: ticks that have passed for the VMM meanwhile
  */
-static bool loses_time(const struct state *state)
+static bool time_is_kept(const struct state *state, __u64 most)
 {
 	const __u64 passed = state->time_after[2] - state->time[0];
 	const __u64 counted = state->time[1] - state->time_after[1];
 
-	return counted <= passed / 2;
-}
-
-/* @most: ticks that have passed for the VMM meanwhile */
-static void check_time(struct env *env, const struct state *state, __u64 most)
-{
-	const __u64 passed = state->time_after[2] - state->time[0];
-	const __u64 counted = state->time[1] - state->time_after[1];
-
-	expect(env, state->time_after[0] > state->time[2]);
-	expect(env, passed <= most);
-	expect(env, !loses_time(state) && counted <= passed);
+	if (state->time_after[0] > state->time[2] && passed <= most &&
+	    counted > passed / 2 && counted <= passed)
+		return true;
+	ktap_say("  %llu ticks for the VMM, %llu in the guest, whose decrementer counted %llu",
+		 (unsigned long long)most, (unsigned long long)passed,
+		 (unsigned long long)counted);
+	return false;
 }
 
 static void check_others(struct env *env, const struct state *state)
@@ -573,7 +573,7 @@ static void every_register_is_kept(struct env *env)
 	struct program program = { };
 	const __u64 offset = 0x1234567000000;
 	struct state *state;
-	bool has[NR_SPRS];
+	bool has[NR_SPRS], kept;
 	unsigned int tries = 0;
 	__u64 began;
 
@@ -583,13 +583,14 @@ static void every_register_is_kept(struct env *env)
 	state = state_of(&env->vm);
 	find_sprs(&env->vm, has);
 	emit_all(&program, has);
-	/* The machine may have stood still while KVM saved them; not each time */
+	/* The machine may have stood still, but does not each time */
 	do {
 		fill_state(state);
 		began = __builtin_ppc_get_timebase();
 		expect(env, run_program(&env->vm, &program));
-	} while (!env->failed && loses_time(state) && ++tries < 200);
-	check_time(env, state, __builtin_ppc_get_timebase() - began);
+		kept = time_is_kept(state, __builtin_ppc_get_timebase() - began);
+	} while (!env->failed && !kept && ++tries < 200);
+	expect(env, kept);
 	check_sprs(env, state, has);
 	check_others(env, state);
 }
