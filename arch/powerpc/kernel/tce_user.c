@@ -940,11 +940,12 @@ EXPORT_SYMBOL_GPL(tce_user_synchronize);
  * tce_user_close() - end user TCEs in a table
  * @tbl: table that was opened
  *
- * When this returns nobody installs anything in the table, and none of its
- * entries holds memory.  To close a table again, or one that never was open, is
- * fine.
+ * When this returns nobody installs anything in the table, and none of its entries holds
+ * memory, but those that a hypervisor refuses to clear, or is too busy for until
+ * tce_user_clear() gives up.  To close a table again, or one that never was open, is fine.
  *
- * Context: may sleep, for as long as a hypercall takes.
+ * Context: may sleep, for as long as a hypercall and the clearing take: 16 s and more if
+ * a hypervisor stays busy.
  */
 void tce_user_close(struct iommu_table *tbl)
 {

@@ -4,8 +4,8 @@
  * so that single IOMMU pages of it can be handed to a device without asking
  * the memory management again.
  *
- * All of it belongs to one address space: struct mm_iommu, made when the first
- * region is registered or the first virtual CPU created, and gone with the mm.
+ * All of it belongs to one address space: struct mm_iommu, made when somebody first
+ * asks for it (mm_iommu_of()), and gone with the mm.
  * Nobody waits here for another address space, nor for a guest that runs.
  *
  * Regions never overlap.  They are found through an array sorted by user address:
@@ -100,8 +100,8 @@ struct mm_struct;
  * @mapped: see "Life of a region" above
  * @pageshift: the largest IOMMU page that every page of the region can back
  * @open: MM_IOMMU_OPEN* and MM_IOMMU_KEEP; 0 when @used is, or when it was retired
- * @recalled: MM_IOMMU_KEEP stays clear, as counts are taken back; changed under
- *	mm_iommu::lock and mm_iommu::recall_lock
+ * @recalled: MM_IOMMU_KEEP stays clear, as counts are taken back, or were when the region
+ *	had been dropped; changed under mm_iommu::lock and mm_iommu::recall_lock
  * @ua: user address of the first byte, a multiple of PAGE_SIZE
  * @entries: size in pages of PAGE_SIZE
  * @chunks: page list: @entries host physical addresses, a page per chunk
@@ -192,7 +192,7 @@ static __always_inline void mm_iommu_enter(struct mm_iommu_reader *reader)
 	/*
 	 * Either the section sees what was unlinked before a grace period, or
 	 * the grace period sees the section.  Pairs with the smp_mb() in
-	 * mm_iommu_synchronize().
+	 * mm_iommu_wait_all().
 	 */
 	smp_mb();
 }
@@ -205,7 +205,7 @@ static __always_inline void mm_iommu_enter(struct mm_iommu_reader *reader)
  */
 static __always_inline void mm_iommu_leave(struct mm_iommu_reader *reader)
 {
-	/* Pairs with the acquire in mm_iommu_synchronize() */
+	/* Pairs with the acquire in mm_iommu_wait() */
 	smp_store_release(&reader->seq, reader->seq + 1);
 }
 

@@ -167,7 +167,7 @@ struct tce_user_batch {
  * @entry: number of the entry, counted from bus address 0
  * @left: entries from here on that lie in one piece
  * @hw: hardware word; NULL when a hypervisor keeps the hardware view
- * @user: user word; NULL when the level that would have it does not exist
+ * @user: user word; NULL when one of the two views lacks the level
  */
 struct tce_user_pos {
 	struct iommu_table *tbl;
@@ -436,7 +436,7 @@ tce_user_keep(struct mm_iommu_reader *reader, unsigned long ua,
  * @batch: the batch; can be used on afterwards
  *
  * The caller has invalidated everything that the batch removed or replaced.  The reader
- * keeps the counts of the region that the batch met last.
+ * keeps the counts of the region that the batch met last, as far as mm_iommu_keep() lets it.
  */
 static __always_inline void tce_user_put(struct tce_user_batch *batch)
 {

@@ -567,7 +567,7 @@ err_account:
  * Context: may sleep.
  * Return: 0; -ENOMEM no memory or over the limit of locked memory; -EINVAL
  * nothing to register or overlap with another region; -EFAULT memory that
- * cannot be pinned for writing.
+ * cannot be pinned for writing; -EINTR the process is being killed.
  */
 long mm_iommu_new(struct mm_struct *mm, unsigned long ua, unsigned long entries,
 		  struct mm_iommu_table_group_mem_t **pmem)
