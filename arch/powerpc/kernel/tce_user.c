@@ -195,6 +195,7 @@ int tce_user_put_list(struct tce_user_batch *batch,
 	unsigned long i;
 	int ret;
 
+	lockdep_assert_preemption_disabled();
 	/* User words are read here that are not those of tce_user_trylock_line() */
 	smp_acquire__after_ctrl_dep();
 	if (!ref)

@@ -89,6 +89,8 @@ static void kvmppc_tce_note_only(struct kvmppc_spapr_tce_table *stt)
 	struct kvmppc_spapr_tce_iommu_table *stit;
 	struct iommu_table *only = NULL;
 
+	lockdep_assert_held(&stt->kvm->arch.spapr_tce_lock);
+
 	/* What goes that way takes no lock but the line's */
 	if (stt->way == KVMPPC_TCE_AT_ONCE && list_is_singular(&stt->iommu_tables)) {
 		stit = list_first_entry(&stt->iommu_tables,
@@ -645,9 +647,10 @@ static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 		 * the VMM.  But the VMM must not change entries between two pieces of
 		 * another CPU.
 		 */
-		if (fatal_signal_pending(current) ||
-		    (ret == H_LONG_BUSY_ORDER_1_MSEC && signal_pending(current)))
+		if (fatal_signal_pending(current))
 			return H_TOO_HARD;
+		if (ret == H_LONG_BUSY_ORDER_1_MSEC && signal_pending(current))
+			return kvmppc_tce_hard(vcpu, busy);
 		if (ret == H_LONG_BUSY_ORDER_1_MSEC)
 			usleep_range(1000, 2000);
 		else if (ret != H_SUCCESS)
@@ -667,7 +670,7 @@ static long kvmppc_tce_virt_copy(struct kvmppc_tce_call *call)
 
 	list = kmalloc_array(call->n, sizeof(*list), GFP_KERNEL);
 	if (!list)
-		return H_TOO_HARD;
+		return kvmppc_tce_hard(call->vcpu, list);
 
 	idx = srcu_read_lock(&kvm->srcu);
 	ret = kvm_read_guest(kvm, call->list_gpa, list,
@@ -677,7 +680,7 @@ static long kvmppc_tce_virt_copy(struct kvmppc_tce_call *call)
 	call->in_guest = false;
 	call->list = list;
 	if (ret)
-		ret = kvmppc_tce_hard(&call->vcpu->stat.tce_hard_list);
+		ret = kvmppc_tce_hard(call->vcpu, list);
 	else
 		ret = kvmppc_tce_virt(call);
 	kfree(list);
@@ -717,6 +720,7 @@ kvmppc_tce_virt_serve(struct kvm_vcpu *vcpu, unsigned long req,
 	/* A tier before has found that only the VMM can do it */
 	if (vcpu->arch.tce_hopeless)
 		goto out;
+	vcpu->arch.tce_why = NULL;
 
 	if (kvmppc_tce_is_one(req, arg, n)) {
 		ret = kvmppc_tce_virt_one(vcpu, liobn, ioba, arg);
@@ -742,13 +746,12 @@ out:
  */
 
 #define KVMPPC_TCE_REASON(name) \
-	{ #name, offsetof(struct kvm_vcpu_stat, tce_hard_ ## name) / sizeof(u64) }
+	{ #name, offsetof(struct kvm_vcpu_stat, tce_hard_ ## name) }
 
-/* If several counters have moved, the last one in this list is reported */
 static const struct {
 	const char *name;
 	size_t counter;
-} kvmppc_tce_reasons[KVMPPC_TCE_REASONS] = {
+} kvmppc_tce_reasons[] = {
 	KVMPPC_TCE_REASON(busy),
 	KVMPPC_TCE_REASON(liobn),
 	KVMPPC_TCE_REASON(table),
@@ -759,27 +762,16 @@ static const struct {
 	KVMPPC_TCE_REASON(memory),
 };
 
-/* Why a tier gave up since this was asked last; NULL when none did */
-static const char *kvmppc_tce_reason(struct kvm_vcpu *vcpu)
+/* Why the last tier that was asked left the call at hand; NULL before the first one */
+static const char *kvmppc_tce_reason(const struct kvm_vcpu *vcpu)
 {
-	const u64 *counters = (const u64 *)&vcpu->stat;
-	const char *reason = NULL;
 	unsigned int i;
 
-	for (i = 0; i < KVMPPC_TCE_REASONS; ++i) {
-		u64 count = counters[kvmppc_tce_reasons[i].counter];
-
-		if (count != vcpu->arch.tce_traced.reason[i])
-			reason = kvmppc_tce_reasons[i].name;
-		vcpu->arch.tce_traced.reason[i] = count;
-	}
-	return reason;
-}
-
-/* Hypercalls that virtual mode has answered, or left to user space */
-static u64 kvmppc_tce_virt_calls(const struct kvm_vcpu *vcpu)
-{
-	return vcpu->stat.tce_virtual_mode + vcpu->stat.tce_user_space;
+	for (i = 0; i < ARRAY_SIZE(kvmppc_tce_reasons); ++i)
+		if (vcpu->arch.tce_why ==
+		    (void *)&vcpu->stat + kvmppc_tce_reasons[i].counter)
+			return kvmppc_tce_reasons[i].name;
+	return NULL;
 }
 
 /* As kvmppc_tce_virt_serve(), and tell what happens */
@@ -789,18 +781,13 @@ kvmppc_tce_virt_traced(struct kvm_vcpu *vcpu, unsigned long req,
 		       unsigned long arg, unsigned long n)
 {
 	const struct kvm_vcpu_stat *stat = &vcpu->stat;
-	/*
-	 * The counters show why the tiers before gave up, unless a call was not
-	 * traced
-	 */
-	bool known = vcpu->arch.tce_traced.calls == kvmppc_tce_virt_calls(vcpu);
-	const char *before = kvmppc_tce_reason(vcpu), *reason;
 	u64 mapped = stat->tce_mapped, cleared = stat->tce_cleared;
+	const char *reason = kvmppc_tce_reason(vcpu);
 	long ret;
 
-	if (known && before)
+	if (reason)
 		trace_kvm_tce_fallback(vcpu, req, liobn, ioba, n,
-				       "virtual-mode", before);
+				       "virtual-mode", reason);
 
 	ret = kvmppc_tce_virt_serve(vcpu, req, liobn, ioba, arg, n);
 
@@ -811,12 +798,9 @@ kvmppc_tce_virt_traced(struct kvm_vcpu *vcpu, unsigned long req,
 	if (cleared)
 		trace_kvm_tce_unmap(vcpu, liobn, ioba, cleared, ret);
 
-	reason = kvmppc_tce_reason(vcpu) ?: before;
 	if (ret == H_TOO_HARD)
 		trace_kvm_tce_fallback(vcpu, req, liobn, ioba, n, "user-space",
-				       reason ?: "killed");
-
-	vcpu->arch.tce_traced.calls = kvmppc_tce_virt_calls(vcpu);
+				       kvmppc_tce_reason(vcpu) ?: "killed");
 	return ret;
 }
 
@@ -825,11 +809,15 @@ kvmppc_tce_virt_call(struct kvm_vcpu *vcpu, unsigned long req,
 		     unsigned long liobn, unsigned long ioba,
 		     unsigned long arg, unsigned long n)
 {
+	long ret;
+
 	if (trace_kvm_tce_map_enabled() || trace_kvm_tce_unmap_enabled() ||
 	    trace_kvm_tce_fallback_enabled())
-		return kvmppc_tce_virt_traced(vcpu, req, liobn, ioba, arg, n);
-
-	return kvmppc_tce_virt_serve(vcpu, req, liobn, ioba, arg, n);
+		ret = kvmppc_tce_virt_traced(vcpu, req, liobn, ioba, arg, n);
+	else
+		ret = kvmppc_tce_virt_serve(vcpu, req, liobn, ioba, arg, n);
+	vcpu->arch.tce_why = NULL;
+	return ret;
 }
 
 /**
@@ -858,7 +846,7 @@ EXPORT_SYMBOL_GPL(kvmppc_h_put_tce);
  * @tce_list: guest address of the list of TCEs, a multiple of 4K
  * @npages: entries, up to KVMPPC_TCE_LIST_MAX
  *
- * Each word of the list is read once: what is checked is what is installed.
+ * What is checked of the list is what is installed, whoever writes to it meanwhile.
  *
  * Context: may sleep.
  * Return: as kvmppc_tce_put(); H_TOO_HARD means user space.
@@ -908,8 +896,10 @@ long kvmppc_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 	long ret;
 
 	mm_iommu_enter(&vcpu->arch.tce_reader);
-	ret = kvmppc_tce_get(vcpu->kvm, liobn, ioba, &tce);
+	ret = kvmppc_tce_get(vcpu, liobn, ioba, &tce);
 	mm_iommu_leave(&vcpu->arch.tce_reader);
+	vcpu->arch.tce_hopeless = false;
+	vcpu->arch.tce_why = NULL;
 	kvmppc_tce_virt_answer(vcpu, ret);
 
 	if (ret == H_SUCCESS)

@@ -21,7 +21,7 @@
  * its *parts*.
  *
  * A hypercall works consecutive guest entries, one after the other: a *run* (struct
- * kvmppc_tce_run; struct kvm_run is something else).  Each entry is read once,
+ * kvmppc_tce_run; struct kvm_run is something else).  Each entry is
  * checked completely, and then changed in all tables and in the shadow;
  * after the last one every table is invalidated once and the counts of the
  * translations that went are dropped (asm/tce_user.h).  So an answer other
@@ -43,12 +43,15 @@
  * shadow, and lead to memory near by.  An entry is worked by
  * kvmppc_tce_step(), which looks everything up and leaves what it found in
  * struct kvmppc_tce_run; kvmppc_tce_map_span() and kvmppc_tce_clear_span() go on
- * from there for as long as that serves, and change nothing otherwise.  Both are
- * compiled for one table, where each instruction counts, and for several.
+ * from there for as long as that serves, and change nothing otherwise.  They work line by
+ * line.  The other tables of a LIOBN are given what the first one got, if their user words
+ * were the same before, as they are when the LIOBN alone writes to them.
  *
  * A tier may give up with H_TOO_HARD, and the next one does the whole call
  * again: to write an entry twice does no harm.  It gives up before it changes
- * a guest entry, never within one.
+ * a guest entry, with one exception: a hypervisor below was busy in the midst of an entry
+ * of several parts.  That leads nowhere then, and reads back as 0, until the next tier has
+ * done it.
  *
  * What a run reads - LIOBNs, bindings, tables, regions - stays for the section
  * (asm/mm_iommu.h) in which the hypercall, or a piece of it, is served; what is

@@ -29,9 +29,9 @@
  * @list_gpa: where that is, a guest address; the rest of it does not cross a 4K page
  * @list: their TCEs, copied by the caller; NULL when all are @tce
  * @tce: see @list
- * @most: hardware entries that may be changed at once, in all tables
+ * @most: hardware entries that may be changed in one section, in all tables
  * @ret: H_PARAMETER when the arguments are wrong whatever the LIOBN is
- * @no_list: set when the list has to be copied
+ * @no_list: set when H_TOO_HARD means that the list has to be copied, or looked for again
  */
 struct kvmppc_tce_call {
 	struct kvm_vcpu *vcpu;
@@ -127,14 +127,14 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 		return H_TOO_HARD;
 	if (!kvmppc_tce_to_ua(call->vcpu->kvm, &run->slot, call->list_gpa,
 			      sizeof(**list), &ua, true))
-		return kvmppc_tce_hard(&run->stat->tce_hard_list);
+		return kvmppc_tce_hard(run->vcpu, list);
 	mem = tce_user_region(run->batch.reader, ua);
 	if (!mem || !tce_user_open_region(mem, KVMPPC_TCE_MODE))
-		return kvmppc_tce_hard(&run->stat->tce_hard_list);
+		return kvmppc_tce_hard(run->vcpu, list);
 
 	hpa = READ_ONCE(*mm_iommu_page(mem, ua)) & PAGE_MASK;
 	if (unlikely(kvmppc_tce_poisoned(hpa)))
-		return kvmppc_tce_hard(&run->stat->tce_hard_list);
+		return kvmppc_tce_hard(run->vcpu, list);
 
 	*list = __va(hpa | (ua & ~PAGE_MASK));
 	call->no_list = false;
@@ -153,9 +153,9 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
  * H_NOT_ENOUGH_RESOURCES when memory for a shadow page or a table level cannot
  * be had; H_HARDWARE when the hypervisor below refused; in virtual mode
  * H_LONG_BUSY_ORDER_1_MSEC when it is busy, and H_BUSY when another CPU has an entry that
- * is worked in pieces, or will be from now on.  But for H_SUCCESS, entries that @call
- * has not moved past are as they were (PAPR 14.5.4.2), or where the hypervisor below was
- * in the way, each leads to what reads back.
+ * is worked in pieces, or will be from now on.  After another answer than H_SUCCESS entries
+ * that @call has not moved past are as they were (PAPR 14.5.4.2), or where the hypervisor
+ * below was in the way, each leads to what reads back.
  */
 static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 {
@@ -165,11 +165,10 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 	unsigned long idx, n;
 	long ret;
 
-	run.stat = &call->vcpu->stat;
+	run.vcpu = call->vcpu;
 	stt = kvmppc_tce_find(call->vcpu->kvm, call->liobn);
 	if (!stt)
-		return kvmppc_tce_hopeless(call->vcpu,
-					   &run.stat->tce_hard_liobn);
+		return kvmppc_tce_hopeless(run.vcpu, liobn);
 
 	if (call->ret != H_SUCCESS)
 		return call->ret;
@@ -178,14 +177,15 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 	if (ret != H_SUCCESS)
 		return ret;
 
-	ret = kvmppc_tce_begin(&run, call->vcpu, stt, idx, call->n);
+	ret = kvmppc_tce_begin(&run, stt, idx, call->n);
 	if (ret != H_SUCCESS)
 		return ret;
 
 	n = kvmppc_tce_piece(&run, call->n, call->most);
 	if (!n && call->n)
-		return kvmppc_tce_hard(&run.stat->tce_hard_count);
+		return kvmppc_tce_hard(run.vcpu, count);
 	run.end = idx + n;
+	/* A partial exit is what has less */
 	run.flushes = call->most == TCE_USER_PIECE ? KVMPPC_TCE_FLUSHES : 0;
 
 	ret = kvmppc_tce_list(call, &run, &list);
@@ -201,9 +201,9 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 		if (unlikely(ret != H_SUCCESS))
 			break;
 		if (tce & TCE_USER_PERM)
-			run.stat->tce_mapped++;
+			run.vcpu->stat.tce_mapped++;
 		else
-			run.stat->tce_cleared++;
+			run.vcpu->stat.tce_cleared++;
 		ret = kvmppc_tce_hurry(&run,
 				       list ? list + (run.idx - idx) : NULL, tce);
 		if (unlikely(ret != H_SUCCESS))
@@ -223,7 +223,7 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
 
 /**
  * kvmppc_tce_get() - serve H_GET_TCE
- * @kvm: the VM
+ * @vcpu: the calling virtual CPU
  * @liobn: LIOBN
  * @ioba: bus address of the entry, in bytes
  * @tce: where to store the TCE
@@ -231,16 +231,17 @@ static __always_inline long kvmppc_tce_put(struct kvmppc_tce_call *call)
  * Context: in a section; any mode.
  * Return: H_SUCCESS; H_PARAMETER; H_TOO_HARD when the LIOBN is not known.
  */
-static __always_inline long kvmppc_tce_get(struct kvm *kvm, unsigned long liobn,
+static __always_inline long kvmppc_tce_get(struct kvm_vcpu *vcpu,
+					   unsigned long liobn,
 					   unsigned long ioba, u64 *tce)
 {
-	struct kvmppc_spapr_tce_table *stt = kvmppc_tce_find(kvm, liobn);
+	struct kvmppc_spapr_tce_table *stt = kvmppc_tce_find(vcpu->kvm, liobn);
 	unsigned long idx;
 	u64 *page;
 	long ret;
 
 	if (!stt)
-		return H_TOO_HARD;
+		return kvmppc_tce_hopeless(vcpu, liobn);
 
 	ret = kvmppc_tce_window(stt, ioba, 1, &idx);
 	if (ret != H_SUCCESS)

@@ -55,7 +55,7 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 
 	if (unlikely(!kvmppc_tce_to_ua(run->stt->kvm, &run->slot, tce, size,
 				       ua, true)))
-		return kvmppc_tce_hard(&run->stat->tce_hard_memory);
+		return kvmppc_tce_hard(run->vcpu, memory);
 	if (!run->nr)
 		return H_SUCCESS;
 
@@ -63,7 +63,7 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 			       (run->end - run->idx - 1) * work,
 			       KVMPPC_TCE_MODE);
 	if (unlikely(!ref))
-		return kvmppc_tce_hard(&run->stat->tce_hard_memory);
+		return kvmppc_tce_hard(run->vcpu, memory);
 
 	if (run->flat && run->end - run->idx > 1)
 		kvmppc_tce_keep_mem(run, *ua, ref);
@@ -98,7 +98,7 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	if (perm) {
 		new = tce_user_hw(ref->mem, pos->tbl, ua, perm);
 		if (unlikely(!new))
-			return kvmppc_tce_hard(&run->stat->tce_hard_memory);
+			return kvmppc_tce_hard(run->vcpu, memory);
 		user = ua | TCE_USER_SET;
 	}
 
@@ -107,7 +107,7 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 
 	if (unlikely(!tce_user_lock(pos->user, &old,
 				    KVMPPC_TCE_MODE == TCE_USER_VIRT)))
-		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
+		return kvmppc_tce_hard(run->vcpu, busy);
 
 	error = tce_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE);
 	if (unlikely(error)) {
@@ -147,10 +147,10 @@ kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 		preempt_disable();
 
 	if (!kvmppc_tce_lock_parts(run, &first, run->work))
-		return kvmppc_tce_hard(&run->stat->tce_hard_busy);
+		return kvmppc_tce_hard(run->vcpu, busy);
 	if (!virt && kvmppc_tce_has_no_room(run, first, run->work)) {
 		kvmppc_tce_unlock_parts(run, first, run->work);
-		return kvmppc_tce_hard(&run->stat->tce_hard_count);
+		return kvmppc_tce_hard(run->vcpu, count);
 	}
 
 	error = kvmppc_tce_set_parts(run, first, run->work, perm, ua, ref);
@@ -186,9 +186,10 @@ kvmppc_tce_set_pieces(struct kvmppc_tce_run *run, u64 perm, unsigned long ua,
 	unsigned int t;
 	int error = 0, ret;
 
+	lockdep_assert_held(&run->stt->large_lock);
 	kvmppc_tce_first_part(run, &first);
 	for (left = run->work; left && !(error && perm);) {
-		n = min(left, run->at_once);
+		n = min(left, run->piece);
 		t = first.t;
 		preempt_disable();
 		kvmppc_tce_lock_parts(run, &first, n);
@@ -241,7 +242,7 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 
 	for (t = 0; perm && t < run->nr; ++t)
 		if (!tce_user_hw(ref->mem, run->pos[t].tbl, ua, perm))
-			return kvmppc_tce_hard(&run->stat->tce_hard_memory);
+			return kvmppc_tce_hard(run->vcpu, memory);
 
 	ret = kvmppc_tce_need_levels(run);
 	if (ret != H_SUCCESS)
@@ -250,7 +251,7 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	/* Without it the batch invalidates for each entry that it has no room for */
 	if (virt && run->work > TCE_USER_REFS) {
 		run->batch.nr_gone = 0;
-		run->batch.gone = kmalloc_array(run->in_pieces ? run->at_once : run->work,
+		run->batch.gone = kmalloc_array(run->in_pieces ? run->piece : run->work,
 						sizeof(u64), GFP_NOWAIT);
 	}
 	if (virt && run->in_pieces)
@@ -269,8 +270,10 @@ next:
 }
 
 /*
- * Give the next entry of the run a TCE.  On an answer other than H_SUCCESS the
- * entry is as it was, unless a hypervisor below refused (H_HARDWARE) or was busy.
+ * Give the next entry of the run a TCE.  On an answer other than H_SUCCESS the entry is as
+ * it was, but for one of several parts that a hypervisor below did not change all: that
+ * leads nowhere then, and reads back as 0.  The run has moved past it if the hypervisor
+ * refused (H_HARDWARE), and has not if it is busy.
  */
 static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
 {
@@ -281,7 +284,7 @@ static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
 
 	if (tce_user_full(&run->batch, run->nr)) {
 		if (!virt && !run->flushes--)
-			return kvmppc_tce_hard(&run->stat->tce_hard_count);
+			return kvmppc_tce_hard(run->vcpu, count);
 		kvmppc_tce_flush(run);
 	}
 

@@ -14,8 +14,9 @@
 #define KVMPPC_TCE_PARTIAL_MAX	16UL
 
 /*
- * In real mode no function may be called.  It exists on bare metal only, so the
- * registers are in the vCPU
+ * In real mode nothing may be called that is instrumented or lies in a module, as
+ * kvmppc_get_gpr() may do for a nested guest.  Who is served there is on bare metal, and
+ * its registers are in the vCPU.
  */
 static __always_inline unsigned long
 kvmppc_tce_gpr(struct kvm_vcpu *vcpu, int num)
@@ -69,7 +70,7 @@ kvmppc_tce_guest_get(struct kvm_vcpu *vcpu, u64 *served, unsigned long liobn,
 	long ret;
 
 	mm_iommu_enter(&vcpu->arch.tce_reader);
-	ret = kvmppc_tce_get(vcpu->kvm, liobn, ioba, &tce);
+	ret = kvmppc_tce_get(vcpu, liobn, ioba, &tce);
 	mm_iommu_leave(&vcpu->arch.tce_reader);
 	if (ret == H_SUCCESS)
 		kvmppc_tce_set_gpr(vcpu, 4, tce);

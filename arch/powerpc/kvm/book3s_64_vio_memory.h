@@ -44,8 +44,9 @@ kvmppc_tce_search_slot(struct kvm_memslots *slots, gfn_t gfn)
 static __always_inline struct kvm_memory_slot *
 kvmppc_tce_slot(struct kvm *kvm, gfn_t gfn, const bool search)
 {
-	/* kvm->srcu is held, but lockdep cannot be asked everywhere */
-	struct kvm_memslots *slots = rcu_dereference_raw(kvm->memslots[0]);
+	/* kvm->srcu is held, but lockdep cannot be asked in guest context */
+	struct kvm_memslots *slots = KVMPPC_TCE_MODE == TCE_USER_VIRT ?
+		kvm_memslots(kvm) : rcu_dereference_raw(kvm->memslots[0]);
 	struct kvm_memory_slot *slot;
 
 	slot = (void *)atomic_long_read(&slots->last_used_slot);
@@ -117,7 +118,7 @@ static __always_inline u64 kvmppc_tce_fetch(const __be64 *word)
 }
 
 /*
- * Is the page known to be poisoned?  To read it here would be fatal for the host.
+ * Is the page known to be poisoned?  To read it here may be fatal for the host.
  * Virtual mode reads it by its user address, and fails as the guest would.  Real mode
  * cannot look at the page, so it asks whether any page of the host is poisoned.
  */

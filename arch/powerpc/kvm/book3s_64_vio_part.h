@@ -132,7 +132,7 @@ kvmppc_tce_next_part(const struct kvmppc_tce_run *run,
 
 /* Part @i of some: has it another lock than the one before it? */
 static __always_inline bool
-kvmppc_tce_begins_line(const struct kvmppc_tce_part *part, unsigned long i)
+kvmppc_tce_has_own_lock(const struct kvmppc_tce_part *part, unsigned long i)
 {
 	return !i || !part->ua || tce_user_has_lock(part->pos.user);
 }
@@ -145,7 +145,7 @@ kvmppc_tce_unlock_parts(const struct kvmppc_tce_run *run,
 	unsigned long i;
 
 	for (i = 0; i < n; ++i, kvmppc_tce_next_part(run, &part))
-		if (kvmppc_tce_begins_line(&part, i))
+		if (kvmppc_tce_has_own_lock(&part, i))
 			tce_user_unlock_line(part.pos.user);
 }
 
@@ -162,7 +162,7 @@ kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
 	u64 *word;
 
 	for (i = 0; i < n; ++i, kvmppc_tce_next_part(run, &part)) {
-		if (!kvmppc_tce_begins_line(&part, i))
+		if (!kvmppc_tce_has_own_lock(&part, i))
 			continue;
 		if (KVMPPC_TCE_MODE == TCE_USER_VIRT) {
 			tce_user_lock_line(part.pos.user, &word, true);
@@ -177,8 +177,9 @@ kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
 }
 
 /*
- * Do @n parts, whose lines are locked, lead to more regions than the batch has room for?  Each
- * would take an invalidation of its own, which is not for guest context.
+ * May @n parts, whose lines are locked, lead to more regions than the batch has room for?  A
+ * region that is met again after another counts twice.  Each would take an invalidation of
+ * its own, which is not for guest context.
  */
 static __always_inline bool
 kvmppc_tce_has_no_room(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
@@ -255,7 +256,7 @@ static __always_inline void kvmppc_tce_put_gone(struct kvmppc_tce_run *run,
 		tce_user_kill(tbl, kvmppc_tce_entry(run->stt, tbl, run->idx),
 			      1UL << kvmppc_tce_parts_shift(run->stt, tbl),
 			      KVMPPC_TCE_MODE);
-		run->stat->tce_invalidations++;
+		run->vcpu->stat.tce_invalidations++;
 	}
 	while (batch->nr_gone)
 		tce_user_drop(batch->reader, batch->gone[--batch->nr_gone]);

@@ -21,7 +21,7 @@
 
 /**
  * struct kvmppc_tce_run - a hypercall at work
- * @stat: counters of the calling virtual CPU
+ * @vcpu: the calling virtual CPU
  * @stt: the LIOBN
  * @slot: memslot met last
  * @idx: the entry that is next, counted from the LIOBN's first
@@ -31,17 +31,19 @@
  * @shadow_left: entries from @idx on that share this page
  * @nr: tables
  * @work: hardware entries that a guest entry stands for, in all tables; 1 at least
- * @at_once: hardware entries that a piece of a guest entry may have
+ * @piece: hardware entries of a guest entry that are changed with preemption off, if
+ *	@in_pieces
  * @flat: one part per entry in each table, and not @in_pieces
  * @simple: @flat, and one table
  * @in_pieces: entries are changed with the LIOBN's large_lock held
  * @mem: memory around the page met last, if @flat
  * @flushes: how often the batch may still be full, in guest context
  * @batch: counts of regions
- * @pos: places of @idx in the tables; with several, after kvmppc_tce_span_several() only
+ * @pos: the tables, and the place of @idx in each: kept by steps if @simple, else looked
+ *	up by kvmppc_tce_span_several()
  */
 struct kvmppc_tce_run {
-	struct kvm_vcpu_stat *stat;
+	struct kvm_vcpu *vcpu;
 	struct kvmppc_spapr_tce_table *stt;
 	struct kvm_memory_slot *slot;
 	unsigned long idx;
@@ -51,7 +53,7 @@ struct kvmppc_tce_run {
 	unsigned long shadow_left;
 	unsigned int nr;
 	unsigned long work;
-	unsigned long at_once;
+	unsigned long piece;
 	bool flat;
 	bool simple;
 	bool in_pieces;
@@ -61,19 +63,26 @@ struct kvmppc_tce_run {
 	struct tce_user_pos pos[KVMPPC_TCE_TABLES];
 };
 
-/* Leave a hypercall to the next tier, and count why */
-static __always_inline long kvmppc_tce_hard(u64 *why)
+static __always_inline long __kvmppc_tce_hard(struct kvm_vcpu *vcpu, u64 *why)
 {
+	vcpu->arch.tce_why = why;
 	++*why;
 	return H_TOO_HARD;
 }
 
-/* The same, for what only the VMM can do: the tiers in between do not try */
-static __always_inline long kvmppc_tce_hopeless(struct kvm_vcpu *vcpu, u64 *why)
+/* Leave a hypercall to the next tier; @why is counted by tce_hard_... */
+#define kvmppc_tce_hard(vcpu, why) \
+	__kvmppc_tce_hard(vcpu, &(vcpu)->stat.tce_hard_ ## why)
+
+static __always_inline long __kvmppc_tce_hopeless(struct kvm_vcpu *vcpu, u64 *why)
 {
 	vcpu->arch.tce_hopeless = true;
-	return kvmppc_tce_hard(why);
+	return __kvmppc_tce_hard(vcpu, why);
 }
+
+/* The same, for what only the VMM can do: the tiers in between do not try */
+#define kvmppc_tce_hopeless(vcpu, why) \
+	__kvmppc_tce_hopeless(vcpu, &(vcpu)->stat.tce_hard_ ## why)
 
 /*
  * Must the call be repeated a little later, because another CPU or the hypervisor
@@ -92,18 +101,18 @@ static __always_inline long kvmppc_tce_refused(struct kvmppc_tce_run *run,
 		return H_HARDWARE;
 	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
 		return H_LONG_BUSY_ORDER_1_MSEC;
-	return kvmppc_tce_hard(&run->stat->tce_hard_busy);
+	return kvmppc_tce_hard(run->vcpu, busy);
 }
 
 /*
- * Prepare a run over entries [@idx, @idx + @n).  H_TOO_HARD when a table is not
- * to be changed from here: its window was removed, a v1 container pins its
- * pages one by one, or this mode cannot.
+ * Prepare a run of run->vcpu over entries [@idx, @idx + @n).  H_TOO_HARD when a table, or
+ * so many entries, are not to be changed from here: the window was removed, a v1 container
+ * pins its pages one by one, or this mode cannot.  H_BUSY, in virtual mode, while entries
+ * begin to be worked in pieces.
  */
 static __always_inline long
-kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
-		 struct kvmppc_spapr_tce_table *stt, unsigned long idx,
-		 unsigned long n)
+kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
+		 unsigned long idx, unsigned long n)
 {
 	const bool virt = KVMPPC_TCE_MODE == TCE_USER_VIRT;
 	struct kvmppc_spapr_tce_iommu_table *stit;
@@ -131,16 +140,14 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 		tbl = stit->tbl;
 		if (run->nr == KVMPPC_TCE_TABLES ||
 		    !kvmppc_tce_usable(stt->kvm, tbl))
-			return kvmppc_tce_hopeless(vcpu,
-						   &run->stat->tce_hard_table);
+			return kvmppc_tce_hopeless(run->vcpu, table);
 		if (!tce_user_can(tbl, KVMPPC_TCE_MODE) ||
 		    tce_user_is_crowded(tbl, KVMPPC_TCE_MODE))
-			return kvmppc_tce_hard(&run->stat->tce_hard_table);
+			return kvmppc_tce_hard(run->vcpu, table);
 
 		parts = 1UL << kvmppc_tce_parts_shift(stt, tbl);
 		if (parts > KVMPPC_TCE_PARTS)
-			return kvmppc_tce_hopeless(vcpu,
-						   &run->stat->tce_hard_count);
+			return kvmppc_tce_hopeless(run->vcpu, count);
 		work += parts;
 		if (!tbl->it_base) {
 			foreign += parts;
@@ -156,26 +163,29 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvm_vcpu *vcpu,
 	 * part may be a hypercall
 	 */
 	if (unlikely(foreign > TCE_USER_PIECE))
-		return kvmppc_tce_hopeless(vcpu, &run->stat->tce_hard_count);
+		return kvmppc_tce_hopeless(run->vcpu, count);
 
-	run->at_once = foreign ? TCE_USER_FOREIGN : TCE_USER_PIECE;
+	run->piece = foreign ? TCE_USER_FOREIGN : TCE_USER_PIECE;
 	way = READ_ONCE(stt->way);
 	/* A list that the hypervisor is too busy for keeps lines locked for some time */
 	if (!virt && n && (way != KVMPPC_TCE_AT_ONCE || (lists && n > 1) ||
 			   n * foreign > TCE_USER_FOREIGN))
-		return kvmppc_tce_hard(&run->stat->tce_hard_count);
+		return kvmppc_tce_hard(run->vcpu, count);
 	if (n && way == KVMPPC_TCE_NEITHER)
 		return H_BUSY;
-	/* A binding that has ended is seen beside one that was not to be with it */
+	/*
+	 * Seen beside each other: a binding that was unlinked, and one made since.
+	 * kvmppc_tce_note_pieces() has not added these up, and the next section sees one.
+	 */
 	if (n && way == KVMPPC_TCE_AT_ONCE &&
 	    (work > TCE_USER_PIECE || foreign > TCE_USER_FOREIGN))
-		return virt ? H_BUSY : kvmppc_tce_hard(&run->stat->tce_hard_count);
+		return virt ? H_BUSY : kvmppc_tce_hard(run->vcpu, count);
 
 	run->in_pieces = way == KVMPPC_TCE_IN_PIECES;
 	run->flat = run->nr && work == run->nr && !run->in_pieces;
 	run->simple = work == 1 && !run->in_pieces;
 	run->work = max(work, 1UL);
-	tce_user_begin(&run->batch, &vcpu->arch.tce_reader);
+	tce_user_begin(&run->batch, &run->vcpu->arch.tce_reader);
 	return H_SUCCESS;
 }
 
@@ -192,7 +202,7 @@ static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run)
 			      kvmppc_tce_entry(run->stt, tbl, run->first),
 			      n << kvmppc_tce_parts_shift(run->stt, tbl),
 			      KVMPPC_TCE_MODE);
-		run->stat->tce_invalidations++;
+		run->vcpu->stat.tce_invalidations++;
 	}
 
 	if (run->nr)

@@ -90,21 +90,19 @@ kvmppc_tce_put_span(struct kvmppc_tce_run *run, struct tce_user_ref *ref,
 	if (ret)
 		return kvmppc_tce_refused(run, ret);
 
-	*(ref ? &run->stat->tce_mapped : &run->stat->tce_cleared) += n;
+	*(ref ? &run->vcpu->stat.tce_mapped : &run->vcpu->stat.tce_cleared) += n;
 	kvmppc_tce_span_end(run, n);
 	return H_SUCCESS;
 }
 
 /*
- * Install up to @n TCEs from @list for as long as each leads to run->mem, and
- * replaces in the first table what led nowhere or to the same region.  An entry
- * where this ends is not changed; it is read, and checked, anew.  @out is the list
- * for the hypervisor that keeps the table, or NULL.
+ * Install up to @n TCEs from @list for as long as each leads to run->mem, its entry led
+ * nowhere or to the same region, and so in all tables.  An entry where this ends is not
+ * changed; it is read, and checked, anew.  @out as in struct kvmppc_tce_line.
  */
 static __always_inline long
 kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
-		    unsigned long n, const bool several,
-		    struct tce_user_list *out)
+		    unsigned long n, struct tce_user_list *out)
 {
 	const struct kvmppc_tce_mem mem = run->mem;
 	struct kvmppc_tce_line line __uninitialized;
@@ -112,45 +110,41 @@ kvmppc_tce_map_span(struct kvmppc_tce_run *run, const __be64 *list,
 	unsigned long i = 0;
 
 	BUILD_BUG_ON(MM_IOMMU_HPA_DIRTY != TCE_PCI_WRITE);
+	BUILD_BUG_ON(MM_IOMMU_CHUNK_SHIFT + PAGE_SHIFT > 32);
 
-	line.nr = several ? run->nr : 1;
 	line.out = out;
 	line.gone = 0;
 	line.end = 0;
 
 	/* The last credit holds the region */
-	n = min(n, (ref->credit - 1) / line.nr);
-	while (i == line.end && i < n) {
-		line.at = i;
-		if (!kvmppc_tce_lock_tables(run, &line))
-			break;
-		line.end = min(n, i + tce_user_line_left(run->pos[0].user + i));
+	if (unlikely(n * run->nr >= ref->credit))
+		n = (ref->credit - 1) / run->nr;
+	while (i == line.end && i < n && kvmppc_tce_lock_line(run, &line, i, n)) {
 		i = kvmppc_tce_map_line(run, &mem, list, &line);
 		if (!out || i == line.at)
-			kvmppc_tce_unlock_tables(run, &line, line.nr);
+			kvmppc_tce_unlock_line(run, &line, i, run->pos[0].hw);
 	}
 
 	if (out)
 		return kvmppc_tce_put_span(run, ref, out, i, 0);
 
-	run->stat->tce_mapped += i;
-	ref->credit -= i * line.nr;
-	ref->removed += line.gone;
+	run->vcpu->stat.tce_mapped += i;
+	ref->credit -= i * run->nr;
+	ref->removed += line.gone * run->nr;
 	kvmppc_tce_span_end(run, i);
 	return H_SUCCESS;
 }
 
 /*
  * Make up to @n entries lead nowhere and read back as @tce, for as long as they
- * lead nowhere, or to the region met last, in the first table.  An entry where this ends
+ * lead nowhere, or to the region met last, and so in all tables.  An entry where this ends
  * is not changed.  @out as for kvmppc_tce_map_span().
  */
 static __always_inline long
 kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
-		      const bool several, struct tce_user_list *out)
+		      struct tce_user_list *out)
 {
 	struct kvmppc_tce_line line __uninitialized;
-	/* kvmppc_tce_set_others() may change which region was met last */
 	struct tce_user_ref *ref = run->batch.cur;
 	unsigned long i = 0;
 
@@ -165,55 +159,37 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 	if (!run->shadow || !READ_ONCE(run->pos[0].user[0]))
 		out = NULL;
 
-	line.nr = several ? run->nr : 1;
 	line.out = out;
 	line.gone = 0;
 	line.end = 0;
 
-	while (i == line.end && i < n) {
-		line.at = i;
-		if (!kvmppc_tce_lock_tables(run, &line))
-			break;
-		line.end = min(n, i + tce_user_line_left(run->pos[0].user + i));
+	while (i == line.end && i < n && kvmppc_tce_lock_line(run, &line, i, n)) {
 		i = kvmppc_tce_clear_line(run, ref, tce, &line);
 		if (!out || i == line.at)
-			kvmppc_tce_unlock_tables(run, &line, line.nr);
+			kvmppc_tce_unlock_line(run, &line, i, NULL);
 	}
 
 	if (out)
 		return kvmppc_tce_put_span(run, NULL, out, i, tce);
 
-	run->stat->tce_cleared += i;
-	ref->removed += line.gone;
+	run->vcpu->stat.tce_cleared += i;
+	ref->removed += line.gone * run->nr;
 	kvmppc_tce_span_end(run, i);
 	return H_SUCCESS;
 }
 
-/* Each span function once for one table and once for several */
+/* For tables in memory; functions, so that the loops are there once */
 static noinline __maybe_unused void
-kvmppc_tce_map_one(struct kvmppc_tce_run *run, const __be64 *list,
-		   unsigned long n)
+kvmppc_tce_map_lines(struct kvmppc_tce_run *run, const __be64 *list,
+		      unsigned long n)
 {
-	kvmppc_tce_map_span(run, list, n, false, NULL);
+	kvmppc_tce_map_span(run, list, n, NULL);
 }
 
 static noinline __maybe_unused void
-kvmppc_tce_clear_one(struct kvmppc_tce_run *run, u64 tce, unsigned long n)
+kvmppc_tce_clear_lines(struct kvmppc_tce_run *run, u64 tce, unsigned long n)
 {
-	kvmppc_tce_clear_span(run, tce, n, false, NULL);
-}
-
-static noinline __maybe_unused void
-kvmppc_tce_map_several(struct kvmppc_tce_run *run, const __be64 *list,
-		       unsigned long n)
-{
-	kvmppc_tce_map_span(run, list, n, true, NULL);
-}
-
-static noinline __maybe_unused void
-kvmppc_tce_clear_several(struct kvmppc_tce_run *run, u64 tce, unsigned long n)
-{
-	kvmppc_tce_clear_span(run, tce, n, true, NULL);
+	kvmppc_tce_clear_span(run, tce, n, NULL);
 }
 
 /* And for a table that a hypervisor keeps, if it takes lists */
@@ -221,13 +197,15 @@ static noinline __maybe_unused long
 kvmppc_tce_list_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 		     unsigned long n)
 {
-	struct tce_user_list *out = tce_user_list(run->pos[0].tbl);
+	struct tce_user_list *out = NULL;
 
-	if (!out || KVMPPC_TCE_MODE != TCE_USER_VIRT)
+	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
+		out = tce_user_list(run->pos[0].tbl);
+	if (!out)
 		return H_SUCCESS;
 	if (list)
-		return kvmppc_tce_map_span(run, list, n, false, out);
-	return kvmppc_tce_clear_span(run, tce, n, false, out);
+		return kvmppc_tce_map_span(run, list, n, out);
+	return kvmppc_tce_clear_span(run, tce, n, out);
 }
 
 /* What of guest memory is in the memslot met last; @mem->limit is 0 if nothing is */
@@ -277,8 +255,8 @@ kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 		WRITE_ONCE(shadow[i], tce);
 	}
 
-	run->stat->tce_mapped += mapped;
-	run->stat->tce_cleared += i - mapped;
+	run->vcpu->stat.tce_mapped += mapped;
+	run->vcpu->stat.tce_cleared += i - mapped;
 	kvmppc_tce_move(run, i);
 }
 
@@ -289,7 +267,6 @@ kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 static __always_inline long kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 					     const __be64 *list, u64 tce)
 {
-	const bool several = run->nr > 1;
 	long ret = H_SUCCESS;
 	unsigned long n;
 
@@ -300,7 +277,7 @@ static __always_inline long kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 		return H_SUCCESS;
 	}
 
-	n = several ? kvmppc_tce_span_several(run) : kvmppc_tce_span(run, list);
+	n = run->nr > 1 ? kvmppc_tce_span_several(run) : kvmppc_tce_span(run, list);
 	if (!n || (list && !run->mem.limit))
 		return H_SUCCESS;
 
@@ -308,14 +285,10 @@ static __always_inline long kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 		preempt_disable();
 	if (unlikely(!run->pos[0].hw) && KVMPPC_TCE_MODE != TCE_USER_REAL)
 		ret = kvmppc_tce_list_span(run, list, tce, n);
-	else if (list && several)
-		kvmppc_tce_map_several(run, list, n);
 	else if (list)
-		kvmppc_tce_map_one(run, list, n);
-	else if (several)
-		kvmppc_tce_clear_several(run, tce, n);
+		kvmppc_tce_map_lines(run, list, n);
 	else
-		kvmppc_tce_clear_one(run, tce, n);
+		kvmppc_tce_clear_lines(run, tce, n);
 	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
 		preempt_enable();
 	return ret;

@@ -29,7 +29,7 @@ kvmppc_tce_need_shadow(struct kvmppc_tce_run *run)
 	if (likely(kvmppc_tce_shadow(run)))
 		return H_SUCCESS;
 	if (KVMPPC_TCE_MODE != TCE_USER_VIRT)
-		return kvmppc_tce_hard(&run->stat->tce_hard_shadow);
+		return kvmppc_tce_hard(run->vcpu, shadow);
 	return kvmppc_tce_shadow_alloc(run->stt, run->idx);
 }
 
@@ -41,14 +41,14 @@ kvmppc_tce_need_level(struct kvmppc_tce_run *run, struct tce_user_pos *pos,
 	if (likely(tce_user_seek(pos, entry)))
 		return H_SUCCESS;
 	if (KVMPPC_TCE_MODE != TCE_USER_VIRT)
-		return kvmppc_tce_hard(&run->stat->tce_hard_level);
+		return kvmppc_tce_hard(run->vcpu, level);
 	if (tce_user_populate(pos->tbl, entry) ||
 	    !tce_user_seek(pos, entry))
 		return H_NOT_ENOUGH_RESOURCES;
 	return H_SUCCESS;
 }
 
-/* The places of all parts of run->idx; on return each run->pos is at the first */
+/* Make sure that all parts of run->idx have a level in both views */
 static __always_inline long
 kvmppc_tce_need_levels(struct kvmppc_tce_run *run)
 {
@@ -56,19 +56,15 @@ kvmppc_tce_need_levels(struct kvmppc_tce_run *run)
 	long ret;
 
 	for (t = 0; t < run->nr; ++t) {
-		struct tce_user_pos *pos = &run->pos[t];
-		unsigned long first = kvmppc_tce_entry(run->stt, pos->tbl,
-						       run->idx);
-		unsigned long end = kvmppc_tce_entry(run->stt, pos->tbl,
-						     run->idx + 1);
-		unsigned long entry;
+		struct tce_user_pos pos = { .tbl = run->pos[t].tbl };
+		unsigned long entry = kvmppc_tce_entry(run->stt, pos.tbl, run->idx);
+		unsigned long end = kvmppc_tce_entry(run->stt, pos.tbl, run->idx + 1);
 
-		for (entry = first; entry < end; entry += pos->left) {
-			ret = kvmppc_tce_need_level(run, pos, entry);
+		for (; entry < end; entry += pos.left) {
+			ret = kvmppc_tce_need_level(run, &pos, entry);
 			if (ret != H_SUCCESS)
 				return ret;
 		}
-		tce_user_seek(pos, first);
 	}
 	return H_SUCCESS;
 }

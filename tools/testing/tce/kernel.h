@@ -247,6 +247,7 @@ void mutex_lock(struct mutex *mutex);
 #define mutex_lock_interruptible(m)	({ mutex_lock(m); 0; })
 #define mutex_trylock(m)	(!pthread_mutex_trylock(&(m)->lock))
 #define mutex_unlock(m)		((void)pthread_mutex_unlock(&(m)->lock))
+#define lockdep_assert_preemption_disabled()	WRONG_IF(!preempt_off)
 #undef lockdep_assert_held
 #define lockdep_assert_held(m)	WRONG_IF(mutex_trylock((struct mutex *)(m)))
 
@@ -657,7 +658,7 @@ struct kvm_vcpu {
 		struct { unsigned long gpr[32]; } regs;
 		struct mm_iommu_reader tce_reader;
 		bool tce_hopeless;
-		struct { u64 calls, reason[KVMPPC_TCE_REASONS]; } tce_traced;
+		u64 *tce_why;
 	} arch;
 };
 
@@ -679,6 +680,11 @@ struct kvm_create_spapr_tce_64 {
 	((void)__atomic_fetch_sub(&(kvm)->refs, 1, __ATOMIC_SEQ_CST))
 #define kvm_put_kvm_no_destroy(kvm)	kvm_put_kvm(kvm)
 struct kvm_memory_slot *__gfn_to_memslot(struct kvm_memslots *slots, gfn_t gfn);
+
+static inline struct kvm_memslots *kvm_memslots(struct kvm *kvm)
+{
+	return rcu_dereference_raw(kvm->memslots[0]);
+}
 int kvm_read_guest(struct kvm *kvm, unsigned long gpa, void *to, unsigned long n);
 
 #define KVM_HCALL(name)	long name(struct kvm_vcpu *vcpu, unsigned long liobn, unsigned long ioba

@@ -12,7 +12,9 @@
  *	| user address of the IOMMU page    | 0          | SET | LOCK |
  *	+-----------------------------------+------------+-----+------+
  *
- * in the CPU's byte order; 0 is an entry that leads nowhere.  LOCK is in some of them only:
+ * in the CPU's byte order; 0 is an entry that leads nowhere.  (Tables of pages that are
+ * pinned one by one have the page's host address, see kernel/tce_user.c.)  LOCK is in some
+ * of them only:
  *
  * The words of 16 entries share a cache line.  They have one lock, LOCK in the word of
  * the first of them, as CPUs that change words of one line wait for each other anyway:
@@ -87,7 +89,11 @@ enum tce_user_mode {
 	TCE_USER_REAL,	/* MMU off */
 };
 
-/* Hardware entries worked between two points where the CPU may be given up */
+/*
+ * Most hardware entries that are changed in one section, in all tables together: between two
+ * points where the CPU may be given up, or interrupts come on.  An entry of a guest that
+ * stands for more is worked in pieces of as many.
+ */
 #define TCE_USER_PIECE	512UL
 
 #define TCE_USER_LOCK		BIT(0)	/* of the first entry of a line */
@@ -98,8 +104,8 @@ enum tce_user_mode {
 #define TCE_USER_PERM		(TCE_PCI_READ | TCE_PCI_WRITE)
 
 /*
- * Most entries that are changed with interrupts off in tables that a hypervisor keeps,
- * in all tables together.  Each may take a hypercall to it.
+ * Most entries that are changed with preemption off in tables that a hypervisor keeps, in
+ * all tables together, where each may take a hypercall to it.
  */
 #define TCE_USER_FOREIGN	16UL
 

@@ -355,13 +355,16 @@ static void run(const struct way *way, const struct config *config,
 		ktap_ok(!code, "%s, %s", way->name, config->name);
 }
 
-static void run_one(const char *number, const char *name)
+static void run_one(const char *number, const char *name, const char *config)
 {
 	const struct load *load = &loads[strtoul(number, NULL, 10) %
 					 ARRAY_SIZE(loads)];
 	unsigned int i;
 
 	bench.config = &configs[0];
+	for (i = 0; config && i < ARRAY_SIZE(configs); i++)
+		if (!strcmp(config, configs[i].name))
+			bench.config = &configs[i];
 	bench.way = &ways[ARRAY_SIZE(ways) - 1];
 	for (i = 0; name && i < ARRAY_SIZE(ways); i++)
 		if (!strcmp(name, ways[i].name))
@@ -370,7 +373,7 @@ static void run_one(const char *number, const char *name)
 	set_tiers(bench.way->tiers);
 	set_up(&bench);
 	measure(&bench, load);
-	ktap_ok(true, "%s, %s", bench.way->name, load->name);
+	ktap_ok(true, "%s, %s, %s", bench.way->name, bench.config->name, load->name);
 }
 
 int main(void)
@@ -388,7 +391,7 @@ int main(void)
 	tables = 1 + vfio_find_next(&bench.dev[1], &bench.dev[0], EDU_VENDOR,
 				     EDU_DEVICE);
 	if (only)
-		run_one(only, getenv("tce_way"));
+		run_one(only, getenv("tce_way"), getenv("tce_config"));
 
 	for (i = 0; !only && i < ARRAY_SIZE(ways); i++) {
 		/* User space, and what this kernel has */
