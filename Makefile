@@ -8,11 +8,17 @@ LINUX = build/linux$(if $(filter-out 6.12,$(BASE)),-$(BASE))
 
 targets := help run demo test check check-all check-base check-fixes check-cache tce lint page \
 	bench scale profile tree refresh kernel kernel-base tests series bisect apply setup clean
+# The last ones are for lab/machine/boot, watch and lab/series/bisect
+variables := BASE CASE DEBUG DEFECT DRYRUN FLAVOUR FROM KERNEL LOAD MACHINES PART SIGNOFF TARGET \
+	TEST WAY APPEND CONFIGS LARGE_PAGES MEMORY PATIENCE SMP
 .PHONY: $(targets) before setup-run
 .DEFAULT_GOAL := help
 
 unknown := $(filter-out $(targets),$(MAKECMDGOALS))
 $(if $(unknown),$(error there is no target $(firstword $(unknown)); "make help" lists the targets))
+given := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
+unknown := $(filter-out $(variables),$(given))
+$(if $(unknown),$(error there is no variable $(firstword $(unknown)); "make help" lists them))
 
 help:
 	@sed -n -e 's/^\([a-z-]*\):.*## /  make \1	/p' -e 's/^# \(.*:\)$$/\n\1/p' \
@@ -37,15 +43,15 @@ check: setup ## the tests that must pass before a commit, on all machines (DEBUG
 check-all: setup ## all tests, in hours; goes on where it was stopped
 	@lab/check/run all
 
-check-base: setup ## show that the tests of past defects fail on the base kernel
+check-base: setup ## show that the tests of past defects fail on the base kernel (CASE=name)
 	@lab/check/base
 
 check-fixes: setup ## show that the fixes for the base alone work (DEFECT="D4 D5" picks some)
 	@lab/series/fixes/check
 
 check-cache: setup ## the tests with host bridges that cache, and kernels that forget to tell them
-	@PART="$(addsuffix .cache,$(or $(filter powernv8 powernv9 powernv10,$(MACHINES)),powernv8 \
-		powernv9 powernv10)) broken" lab/check/run all
+	@PART="$(addsuffix .cache,$(or $(MACHINES),powernv8 powernv9 powernv10)) broken" \
+		lab/check/run all
 
 tce: tree ## the TCE code in user space (TARGET=random, fuzz, mutants, coverage, litmus)
 	@lab/check/tce $(TARGET)
@@ -74,7 +80,7 @@ profile: setup ## instructions, atomics, ... by function (LOAD=0 WAY=tree; after
 tree: setup ## expand base kernel and this repository into build/linux
 	@lab/tree/expand
 
-refresh: ## write edits made in build/linux back into this repository
+refresh: before ## write edits made in build/linux back into this repository
 	@# What the series' diffs are merged with, if they no longer apply
 	@[ "$(or $(BASE),6.12)" != 6.12 ] || lab/series/write stack $(LINUX) >/dev/null 2>&1 || :
 	@lab/tree/overlay refresh $(LINUX)
@@ -97,7 +103,7 @@ series: tree ## build/series: this tree as patches to send (PART=C, SIGNOFF="Nam
 bisect: tree ## build and boot every prefix of the series (FROM=C/300)
 	@lab/series/bisect $(FROM)
 
-apply: ## apply this to the kernel in KERNEL=directory; DRYRUN=1 only says if it fits
+apply: before ## apply this to the kernel in KERNEL=directory; DRYRUN=1 only says if it fits
 	@lab/tree/apply "$(KERNEL)" $(if $(DRYRUN),dry)
 
 # Keep house:
@@ -109,7 +115,7 @@ clean: ## remove everything generated, downloads included
 	rm -rf build
 
 # Variables:
-#  MACHINES="pseries"	where (page, profile and check-base take the first machine only)
+#  MACHINES="pseries"	where (page, profile, bisect and check-base take the first machine only)
 #  PART="bisect page"	only these parts of check or check-all, and what they need
 #  DEBUG=1	check also on kernels with debugging and without an IOMMU, as CI does
 #  BASE=7.2	another base kernel of lab/tree/base

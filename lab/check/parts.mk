@@ -36,7 +36,7 @@ kasan := $(addsuffix .kasan,$(call on,powernv9 powernv10))
 cache := $(addsuffix .cache,$(call on,powernv8 powernv9 powernv10))
 4k := $(addsuffix .4k,$(call on,powernv9 powernv8))
 boots := $(MACHINES) $(large) $(groups)
-here := x86 lint tce litmus overlay watch
+here := x86 lint tce litmus overlay watch wrong
 # A kernel with debugging, and one that few have, are too long a wait for each change
 deep := kernel-debug-4k-nohz $(debug_4k) $(nohz) $(faults) no-iommu
 
