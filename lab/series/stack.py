@@ -71,10 +71,16 @@ class Patch:
         head, *rest = re.split(r"^(?=diff --git a/)", text, flags=re.M)
         return head, {re.match(r"diff --git a/(\S+)", diff)[1]: diff for diff in rest}
 
-    def write(self):
-        """Once the diffs are others."""
-        head = "\n".join([self.message, "---", *self.names]) + "\n"
-        with open(os.path.join(TOP, self.file), "w", encoding="utf-8") as file:
+    def write(self, stat):
+        """Once the diffs are others. A mail has their statistics above them."""
+        path = os.path.join(TOP, self.file)
+        if self.mail:
+            message, rest = read(path).split("\n---\n", 1)
+            notes = re.split(r"^ \S+ +\| ", rest, maxsplit=1, flags=re.M)[0]
+            head = f"{message}\n---\n{notes}{stat}\n"
+        else:
+            head = "\n".join([self.message, "---", *self.names]) + "\n"
+        with open(path, "w", encoding="utf-8") as file:
             file.write(head + "".join(self.diffs.values()))
 
 
