@@ -87,8 +87,11 @@ step()
 # need_root WHAT: stop before WHAT where nobody can be root.
 need_root()
 {
-	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
+	[ "$(id -u)" -ne 0 ] || return 0
+	command -v sudo >/dev/null ||
 		die "$1 needs root, and there is no sudo" "run \"make setup\" as root once"
+	sudo true ||
+		die "$1 needs root, and sudo refuses" "run \"make setup\" as root once"
 }
 
 # as_root COMMAND...: the few things that only root can do; after need_root.
