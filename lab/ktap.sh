@@ -25,8 +25,8 @@ silent()
 	if [ -z "$2" ]; then passed "$1"; else failed "$1" "$2"; fi
 }
 
-# report NAME COMMAND...: passes when COMMAND does. What it leaves running may hold what
-# it says open, so that goes to a file.
+# report NAME COMMAND...: passes when COMMAND does. Its output goes to a file: a program that
+# it leaves running would keep a pipe open.
 report()
 {
 	name=$1 said=${TMPDIR:-/tmp}/said.$$

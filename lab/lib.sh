@@ -6,8 +6,7 @@ top=$(cd "$lab/.." && pwd)
 build=$top/build
 cache=$build/cache
 BASE=${BASE:-6.12}
-# The default base lives in build/linux, any other one beside it, as what is made of it:
-# such directories' names end with this.
+# What is made of another base than the usual one is in directories whose names end with this.
 other=
 [ "$BASE" = 6.12 ] || other=-$BASE
 linux=$build/linux$other

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The parts of "make check" and "make check-all", and what each needs; lab/check/part says
-# what each does, lab/check/run runs some at a time, in this order: what others or the end
-# wait for comes first.
+# what each does, lab/check/run runs some at a time, in this order: what others wait for, or
+# what takes longest, comes first.
 
 MACHINES ?= powernv8 powernv9 powernv9-hash powernv10 pseries
 room := $(dir $(lastword $(MAKEFILE_LIST)))
@@ -26,7 +26,7 @@ client_all := $(addsuffix .client-all,$(powernv))
 client_l2 := $(addsuffix .client-l2,$(call on,pseries))
 debug := $(addsuffix .debug,$(powernv))
 random := $(addsuffix .random,$(MACHINES))
-# What they would do as powernv9 and powernv8 do
+# Tests that these do as powernv9 and powernv8 do
 rest := $(addsuffix .rest,$(call on,powernv9-hash powernv10))
 # KASAN has a radix host only.
 # Most of KVM's own selftests do not know what machine they are on.

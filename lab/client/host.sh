@@ -11,7 +11,7 @@ commands=/tmp/commands		# for QEMU's monitor
 answers=/tmp/answers		# of the monitor, and what QEMU complains of
 number=0 failed=0
 told=0			# lines of what the guest said that were passed on
-tired=			# not empty: nothing gets on, says lab/machine/watch
+tired=			# not empty: lab/machine/watch says that nothing makes progress
 trap 'tired=yes' ALRM
 
 result()
@@ -104,7 +104,7 @@ vfio()
 	echo "vfio-pci,host=$2,id=$1,$where"
 }
 
-# What kernels complain of by the clock is not for emulated machines on a busy one.
+# On a busy machine, an emulated one is slow: kernels must not complain of the time.
 patient="rcupdate.rcu_cpu_stall_timeout=300 nowatchdog"
 patient="$patient sysctl.kernel.hung_task_timeout_secs=0"
 
@@ -144,8 +144,8 @@ start()
 monitor() { echo "$*" >&3; }
 running() { kill -0 "$qemu" 2>/dev/null; }
 
-# relay: pass on what the guest has said since the last time, which shows that it
-# gets on, and when.
+# relay: pass on what the guest has said since the last time. So lab/machine/watch sees
+# that it makes progress.
 relay()
 {
 	lines=$(wc -l <"$said")
@@ -216,11 +216,10 @@ pins() { awk -v n="nr_foll_pin_$1" '$1 == n { print $2 }' /proc/vmstat; }
 unpinned() { [ "$(pins acquired)" = "$(pins released)" ]; }
 check_pins() { check "each of $(pins acquired) pages pinned was unpinned" soon unpinned; }
 
-# clean: nothing is left of a QEMU that is gone; what it had may be freed by work
-# that lags a little behind.
+# clean: nothing is left of a QEMU that has ended. What it had may be freed a little later.
 clean()
 {
-	check "KVM has no machine any more" soon no_machine
+	check "KVM no longer has a machine" soon no_machine
 	check_pins
 }
 

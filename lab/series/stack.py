@@ -6,9 +6,9 @@ directory and not named elsewhere. Below may stand diffs of paths that another p
 takes. Part A is lab/series/fixes.
 
 A path is taken by one patch at most. Diffs of the patches before that one are applied
-to the base; diffs of those behind it are taken out of the repository's text; what is
-left between the two is the taker's. So no text of the repository stands anywhere twice
-but in the smaller of its changes.
+to the base; diffs of those behind it are taken out of the repository's text; the difference
+between the two results is the taker's. So no text of the repository is anywhere twice,
+except in these small diffs.
 """
 
 import glob

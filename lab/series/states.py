@@ -60,7 +60,7 @@ def merge(linux, env, patch, path, how):
         if merged.returncode > 127:
             fail(f"{patch.file}: {path} cannot be merged", *merged.stderr.splitlines())
         text = merged.stdout
-    # What the patch adds is the patch's, however it was edited.
+    # A conflict within what the patch adds: it adds all of that, however it was edited.
     if how:
         text = re.sub(r"(?ms)^<<<<<<< now\n.*?^=======\n>>>>>>> new\n", lambda found: (
             "" if found[0].count("<<<<<<< ") == 1 else found[0]), text)
@@ -98,7 +98,7 @@ class States:
                 self.apply(patch, paths, "-R")
 
     def begin(self, tree, where):
-        """An index of the paths of patches alone, which is quickly read."""
+        """An index that has the paths of patches alone, which git reads quickly."""
         self.env = {"GIT_INDEX_FILE": os.path.join(where, tree.split("/")[-1])}
         paths = {path for patch in self.stack for path in (*patch.diffs, *patch.paths)}
         git(self.linux, "update-index", "-z", "--index-info", env=self.env,
