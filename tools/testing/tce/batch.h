@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Behind asm/tce_user.h, as its users see it here: each use of a batch first
- * looks whether all regions in it are counted.  What a batch has found it may use
- * only while it holds a count on it; then nobody can retire the region, and what
- * is at its addresses is the same until the batch is put.
+ * Behind asm/tce_user.h, as its users see it here: each use of a gather first
+ * looks whether all regions in it are counted.  A gather may use a region that it has
+ * found only while it holds a count of it: then nobody can retire the region, and the
+ * same region is at its addresses until the gather is put.
  */
 #ifndef TCE_BATCH_H
 #define TCE_BATCH_H
@@ -19,7 +19,7 @@ batch_holds(const struct tce_user_batch *batch)
 	return batch;
 }
 
-/* Not within a run of entries, which settles with the batch at its end */
+/* Not within a run of entries, which settles with the gather at its end */
 static inline struct tce_user_batch *batch_counted(struct tce_user_batch *batch)
 {
 	unsigned int i;

@@ -1206,7 +1206,7 @@ static struct call tiny_call(enum tier tier)
 	return call;
 }
 
-/* More regions than a batch holds: an invalidation more, which a partial exit leaves */
+/* More regions than a gather holds: one more invalidation, which a partial exit leaves */
 static void regions_in_turn(void)
 {
 	enum tier tier;
@@ -1240,7 +1240,7 @@ static void parts_of_many_regions(void)
 			 (tier == TIER_VIRT ? H_SUCCESS : H_TOO_HARD));
 		kills = device_kills;
 		WRONG_IF(now(put_call(TIER_VIRT, PARTS, 0, 0)) != H_SUCCESS);
-		/* One for what goes beside the batch's regions, and one for the call */
+		/* One for what goes beside the gather's regions, and one for the call */
 		WRONG_IF(device_kills - kills > 2);
 	}
 	end();
@@ -1277,7 +1277,7 @@ static void list_aslant(void)
 	end();
 }
 
-/* The same for an unmap: an invalidation when the batch is full, not one per region */
+/* The same for an unmap: an invalidation when the gather is full, not one per region */
 static void unmap_of_many_regions(void)
 {
 	unsigned long i, kills;

@@ -132,9 +132,9 @@ static void step_end(struct cpu *cpu)
 }
 
 /*
- * What is in force in a table after it was bound to OWNED.  The VMM has the shadow
- * as it was when that was over; what a virtual CPU has written to its own entries
- * since has to be in the table, for as long as nobody has begun to undo the
+ * What is in force in a table after it was bound to OWNED.  The VMM has read the
+ * guest's view when that was over.  What a virtual CPU has written to its own entries
+ * since then has to be in the table, for as long as nobody has begun to undo the
  * binding.
  */
 static struct {

@@ -201,7 +201,7 @@ static void d8_bound_twice_released_once(struct env *env)
 	begin(env);
 	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
 	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
-	/* Answered from the shadow; the group's table is left alone */
+	/* Changes the guest's view; the group's table is left alone */
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, released(env));
 }

@@ -25,7 +25,7 @@
 #define MORE		0x400000UL	/* bytes of further memory */
 #define AT_MOST		200		/* allocations of a step */
 
-/* The border of two leaves of a table, and of two pages of a shadow */
+/* The border of two leaves of a table, and of two pages of a guest's view */
 #define BORDER		(8192 * PAGE)
 
 /* What a step works on, besides the environment of the case */
@@ -235,7 +235,7 @@ static void map_shadow(struct env *env)
 {
 	ktap_need(!try_liobn(env), "KVM_CREATE_SPAPR_TCE_64");
 	shadow = mmap(NULL, MORE, PROT_READ, MAP_SHARED, env->tablefd, 0);
-	ktap_need(shadow != MAP_FAILED, "mapping a shadow");
+	ktap_need(shadow != MAP_FAILED, "mapping a guest's view");
 }
 
 /* A call that reads a time from there, which is 0 */
@@ -256,7 +256,7 @@ static void unmap_shadow(struct env *env, long ret)
 static void fault_of_a_shadow(struct env *env)
 {
 	const struct step step = {
-		"a fault in a shadow", map_shadow, fault_shadow, unmap_shadow,
+		"a fault in a guest's view", map_shadow, fault_shadow, unmap_shadow,
 		{ -EFAULT },
 	};
 
@@ -330,8 +330,8 @@ static void add_group(struct env *env)
 }
 
 /*
- * Hypercalls and MAP_DMA, with nothing there yet of a table's lower levels and of
- * the shadow
+ * Hypercalls and MAP_DMA, where neither the table's lower levels nor the guest's view
+ * have a page yet
  */
 
 static unsigned int levels;

@@ -303,7 +303,7 @@ static void compare_shadow(struct game *g, unsigned int i)
 				   g->fds[i], 0);
 	__u64 idx;
 
-	ktap_need(shadow != MAP_FAILED, "mapping the shadow of LIOBN %u", i);
+	ktap_need(shadow != MAP_FAILED, "mapping the guest's view of LIOBN %u", i);
 	for (idx = 0; idx < l->size; idx++) {
 		if (shadow[idx] == l->tce[idx])
 			continue;

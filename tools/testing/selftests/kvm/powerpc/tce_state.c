@@ -366,7 +366,7 @@ static void emit_calls(struct program *program, unsigned int times)
 			emit_call(program, &calls[i]);
 }
 
-/* A bound LIOBN whose first shadow page is there, and a list */
+/* A bound TCE table whose guest's view has its first page, and a list */
 static void begin_state(struct env *env)
 {
 	begin(env);
