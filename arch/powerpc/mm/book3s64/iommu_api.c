@@ -20,8 +20,8 @@
  *
  *  - A region that a reader names as kept is there to be looked at under
  *    mm_iommu::readers_lock.  It has the reader's counts in @mapped, or the reader is in
- *    the section in which it drops them.  Who frees the region waits for that section, and
- *    takes the same lock to do so.
+ *    the section in which it drops them.  Whoever frees the region waits for that section,
+ *    and takes the same lock to do so.
  *
  *  - Unregistering does not fail for want of memory.
  *
@@ -267,7 +267,7 @@ static void mm_iommu_release(struct mm_struct *mm, struct llist_head *dead)
 	}
 }
 
-/* A region that nobody has registered any more takes no new translations */
+/* A region that is no longer registered takes no new translations */
 static void mm_iommu_set_used(struct mm_iommu_table_group_mem_t *mem,
 			      unsigned long used)
 {
@@ -440,8 +440,8 @@ static struct mm_iommu_regions *mm_iommu_lock_array(struct mm_iommu *iommu)
 
 /*
  * Publish the regions of the mm and @mem in @new, without empty slots.  The caller frees
- * @*unused, which is the array that there was, after a grace period, or on failure @new;
- * and releases @dead: regions that were dropped are in nobody's way.
+ * @*unused after a grace period: it is the former array, or @new on failure.  It also
+ * releases @dead: regions that were dropped must be in nobody's way.
  */
 static long mm_iommu_insert(struct mm_iommu *iommu,
 			    struct mm_iommu_table_group_mem_t *mem,
@@ -583,10 +583,10 @@ long mm_iommu_new(struct mm_struct *mm, unsigned long ua, unsigned long entries,
 		return -EFAULT;
 
 	ret = mm_iommu_register(iommu, mm, ua, entries, pmem);
-	/* What was dropped, and has lost its last translation since, is locked no more */
+	/* Regions that were dropped, and have no translation left, must not count as locked */
 	if (ret == -ENOMEM && mm_iommu_reap(mm))
 		ret = mm_iommu_register(iommu, mm, ua, entries, pmem);
-	/* Nor in anybody's way */
+	/* Nor must they be in anybody's way */
 	if (ret == -EBUSY) {
 		mm_iommu_recall_dropped(iommu);
 		ret = mm_iommu_register(iommu, mm, ua, entries, pmem);
@@ -788,8 +788,8 @@ void mm_iommu_init(struct mm_struct *mm)
 }
 
 /*
- * What a hypervisor would not end translations to stays pinned for good, as a device
- * may reach it.
+ * Memory stays pinned for good if a hypervisor refused to end a translation to it, as a
+ * device may reach it.
  */
 static void mm_iommu_lose(const struct mm_iommu_table_group_mem_t *mem)
 {

@@ -7,7 +7,7 @@
  * Each way to serve a hypercall is forced in turn, in each set of circumstances.
  * A "# bench" line for each load has what it took per round.  Before it is
  * measured, its number ("id") is written to a register of the device that does
- * nothing, and 0 after: so who looks at the machine can tell the loads apart.
+ * nothing, and 0 after: so whoever looks at the machine can tell the loads apart.
  *
  * Environment: tce_bench=full for everything (else a glance, as a test of this
  * program); tce_load=N for that load alone, the way that tce_way=NAME says.

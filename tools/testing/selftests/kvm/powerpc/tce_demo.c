@@ -117,7 +117,7 @@ static void write_is_refused(struct vm *vm, const struct vfio_dev *dev)
 	memcpy(before, target, EDU_PAGE);
 	edu_write(dev, BUS_TARGET, EDU_PAGE);
 	refused = !memcmp(target, before, EDU_PAGE);
-	ktap_ok(refused, "the device cannot write the page any more");
+	ktap_ok(refused, "the device can no longer write the page");
 	ktap_say("  %s: a write of %d bytes to bus address 0x%lx (%ld ms)",
 		 verdict(refused), EDU_PAGE, BUS_TARGET, step_ms());
 	ktap_say("  guest page 0x%lx now begins \"%.20s\"", PAGE_TARGET,
@@ -142,7 +142,7 @@ static void read_is_refused(struct vm *vm, const struct vfio_dev *dev)
 	for (i = 0; i + 8 <= EDU_PAGE; i += 8)
 		leaked += !memcmp(source + i, probe + i, 8);
 	refused = !leaked && probe[0] != 0xaa;
-	ktap_ok(refused, "the device cannot read the page any more");
+	ktap_ok(refused, "the device can no longer read the page");
 	ktap_say("  %s: a read of %d bytes at bus address 0x%lx (%ld ms)",
 		 verdict(refused), EDU_PAGE, BUS_SOURCE, step_ms());
 	ktap_say("  of the page's %d bytes the device got %zu", EDU_PAGE,

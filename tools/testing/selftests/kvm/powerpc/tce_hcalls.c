@@ -4,8 +4,8 @@
  * fails; their answers are in tce_answers.  Everything here is the same whoever
  * serves the call.
  *
- * That nothing leads to memory any more is seen by unregistering it: that lets go
- * of it only when the kernel counts no translation.
+ * To see that nothing leads to memory, the tests unregister it: the kernel refuses that
+ * while it counts a translation.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -185,9 +185,9 @@ static void wait_for_tick(struct ticker *ticker)
 }
 
 /*
- * Another task of the same CPU gets on during a hypercall that takes long: it does not
- * wait for a quarter of that.  How often it runs tells nothing, as it is given the time
- * that it has waited once the call is over, which is counted with the call.
+ * Another task of the same CPU gets the CPU during a long hypercall: it never waits for a
+ * quarter of the call.  How often it runs does not tell: when the call is over, it gets the
+ * time that it has waited, and this is counted with the call.
  */
 static void long_call_is_polite(struct env *env)
 {

@@ -178,7 +178,7 @@ static void memslot_goes(struct env *env)
 	expect(env, bring(env, more));
 	usleep(500);
 	vm_delete_memory(&env->vm, 1);
-	/* No hypercall finds it any more */
+	/* Hypercalls no longer find it */
 	expect(env, take_away(env, more, MORE));
 	munmap(more, MORE);
 }

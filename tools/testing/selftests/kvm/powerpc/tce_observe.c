@@ -384,7 +384,7 @@ static void trace_of_guest_context(struct env *env)
 	trace_end();
 }
 
-/* A file of a virtual machine that is gone reads no more, and keeps nothing */
+/* When a virtual machine is gone, its file cannot be read, and keeps nothing */
 static void file_outlives_vm(struct env *env)
 {
 	char path[128], text[64];

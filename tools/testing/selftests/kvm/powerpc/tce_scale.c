@@ -10,7 +10,7 @@
  * that the machine below has a CPU for each; it does not show what sharing cache
  * lines costs hardware.  With tce_bench=shared in the environment, two of them do
  * each load while its number ("id") is in a register of the device that does
- * nothing: so who looks at the machine can tell what lines both write to.
+ * nothing: so whoever looks at the machine can tell what lines both write to.
  */
 #include <endian.h>
 #include <pthread.h>

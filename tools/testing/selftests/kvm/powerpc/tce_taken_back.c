@@ -238,8 +238,8 @@ static double now(void)
 }
 
 /*
- * The device writes at some moment while entries come and go.  Once it has written
- * no more hypercall comes: if that was when they went, they are gone.
+ * The device writes at some moment while entries are mapped and cleared.  When it has
+ * written, no further hypercall is made: entries that were cleared last stay clear.
  */
 static void while_it_is_cleared(struct env *env)
 {

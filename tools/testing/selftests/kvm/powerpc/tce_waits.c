@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who is kept waiting: nobody waits for a guest that computes.  What decides is not how
- * long something takes, but that it is over before something else is which was made to
- * last: the guest has not been left.
+ * Nobody waits for a guest that computes.  How long something takes does not decide, but
+ * that it is over while the guest still computes, without having been left.
  *
- * A guest stays where it is on a CPU without a tick only: a kernel with
+ * Only on a CPU without a tick a guest is not interrupted: this needs a kernel with
  * NO_HZ_FULL, and nohz_full=1 isolcpus=1 rcu_nocbs=1 on its command line.
  */
 #include <fcntl.h>
@@ -553,7 +552,7 @@ static void liobn_of_many_cpus(struct env *env)
 }
 
 /*
- * Unpinning much memory: who is more urgent gets the CPU meanwhile
+ * While much memory is unpinned, a task that is more urgent gets the CPU
  */
 
 #define LARGE_PAGES	131072L

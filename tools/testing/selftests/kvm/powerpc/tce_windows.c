@@ -273,8 +273,8 @@ static void become_root(void)
 }
 
 /*
- * Each LIOBN goes on holding the table that it was bound to.  Nobody accounts for
- * what a table holds that is no window any more, so it holds nothing.
+ * Each LIOBN still holds the table that it was bound to.  That table is no longer a
+ * window.  Nobody accounts for what it would hold, so it must hold nothing.
  */
 static void removed_but_bound(struct env *env)
 {

@@ -273,7 +273,7 @@ static void one_table_of_five_groups(struct env *env)
 	expect(env, stat_of(env, "tce_virtual_mode") == slow + 2);
 }
 
-/* The kernel changes four tables for a hypercall, and no more: user space may */
+/* The kernel changes at most four tables for a hypercall; user space may change more */
 static void more_tables_than_the_kernel_serves(struct env *env)
 {
 	struct vfio_dev more[4];

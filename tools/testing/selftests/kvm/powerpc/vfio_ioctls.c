@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The ioctls of VFIO's sPAPR TCE IOMMU: what they answer at the edges of their
- * arguments, that a failure leaves nothing behind, be it a translation, a window or
- * locked memory, and that two threads may call any two of them at the same time.
+ * arguments; that a failure leaves nothing behind (no translation, no window and no
+ * locked memory); and that two threads may call any two of them at the same time.
  */
 #include <errno.h>
 #include <sched.h>

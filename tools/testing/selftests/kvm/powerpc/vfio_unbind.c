@@ -715,7 +715,7 @@ static void memory_is_absent(struct env *env)
 	expect(env, locked_kib() == locked);
 }
 
-/* Memory comes when the container is not charged for it any more, or anew */
+/* The absent memory comes when the container is no longer charged for it, or again */
 static void disabled_while_memory_is_absent(struct env *env)
 {
 	struct absent absent;
@@ -796,7 +796,7 @@ static void container_begins_anew_during_a_call(struct env *env)
 		vfio_register(&env->dev, env->vm.mem, env->vm.size);
 	}
 
-	/* It is about the driver's data that are no more: nothing stays of it */
+	/* It would change the data of a driver that is gone: nothing stays of it */
 	argue(env, VFIO_IOMMU_SPAPR_REGISTER_MEMORY, &arg);
 	give(&absent, &arg, sizeof(arg));
 	end_call(&call, &absent);

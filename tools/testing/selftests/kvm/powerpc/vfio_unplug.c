@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The host's administrator takes a device away while a VMM still has its group, and
- * finds it again: the old group is dead for good, the new one works, and nothing that
- * the VMM does to the old one afterwards, be it to end, is felt by the new one.
+ * finds it again: the old group is dead for good, the new one works, and whatever the
+ * VMM does to the old one afterwards, even if it ends, the new one is not affected.
  *
  * The last case takes the host bridge, too, where that can be done: no test that
  * needs the device can run after this one.

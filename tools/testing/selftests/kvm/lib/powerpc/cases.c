@@ -397,7 +397,7 @@ static int run_case(const struct test_case *test, struct env *env)
 	int status = 0;
 	pid_t pid;
 
-	/* Sent to both of them when nothing gets on; there is no limit in time */
+	/* Both get it when nothing makes progress; there is no limit in time */
 	signal(SIGALRM, SIG_IGN);
 	forget_warnings();
 	if (log >= 0)
@@ -405,7 +405,7 @@ static int run_case(const struct test_case *test, struct env *env)
 
 	pid = fork();
 	if (!pid) {
-		/* Who is tired of waiting ends the case; the device is the next one's */
+		/* It ends the case, and the next one gets the device */
 		signal(SIGALRM, SIG_DFL);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		test->run(env);
