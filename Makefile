@@ -128,4 +128,4 @@ setup-run: before
 		lab/apt/setup run || { kill $$expand; exit 1; }; wait $$expand
 
 before:
-	@lab/check/before $(MAKECMDGOALS)
+	@GIVEN="$(strip $(given))" lab/check/before $(MAKECMDGOALS)
