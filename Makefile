@@ -100,8 +100,8 @@ tests: tree ## build the selftests into build/tests
 series: tree ## build/series: this tree as patches to send (PART=C, SIGNOFF="Name <mail>")
 	@lab/series/write $(LINUX) build/series
 
-bisect: tree ## build and boot every prefix of the series (FROM=C/300)
-	@lab/series/bisect $(FROM)
+bisect: tree ## build and boot every prefix of the series (PART=C FROM=200 TO=360)
+	@lab/series/bisect
 
 apply: before ## apply this to the kernel in KERNEL=directory; DRYRUN=1 only says if it fits
 	@lab/tree/apply "$(KERNEL)" $(if $(DRYRUN),dry)
