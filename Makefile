@@ -98,7 +98,9 @@ tests: tree ## build the selftests into build/tests
 # Send it, or put it on another kernel:
 
 series: tree ## build/series: this tree as patches to send (PART=C, SIGNOFF="Name <mail>")
-	@lab/series/write $(LINUX) build/series
+	@# The stack is kept for the usual base
+	@[ $(LINUX) = build/linux ] || BASE= lab/tree/expand
+	@lab/series/write $(LINUX) $(LINUX:build/linux%=build/series%)
 
 bisect: tree ## build and boot every prefix of the series (PART=C FROM=200 TO=360)
 	@lab/series/bisect
