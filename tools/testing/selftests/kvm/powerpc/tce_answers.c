@@ -92,7 +92,7 @@ static void end_lines(struct env *env)
 	expect(env, released(env));
 }
 
-static void h_put_tce(struct env *env)
+CASE(h_put_tce)
 {
 	static const struct line lines[] = {
 		{ LIOBN, 0, DATA | RW, 0, SUCCESS, "the first entry" },
@@ -129,7 +129,7 @@ static void h_put_tce(struct env *env)
 	end_lines(env);
 }
 
-static void h_put_tce_indirect(struct env *env)
+CASE(h_put_tce_indirect)
 {
 	static const struct line lines[] = {
 		{ LIOBN, 0, GOOD, 1, SUCCESS, "one" },
@@ -169,7 +169,7 @@ static void h_put_tce_indirect(struct env *env)
 	end_lines(env);
 }
 
-static void h_stuff_tce(struct env *env)
+CASE(h_stuff_tce)
 {
 	static const struct line lines[] = {
 		{ LIOBN, 0, 0, 1, SUCCESS, "one" },
@@ -204,7 +204,7 @@ static void h_stuff_tce(struct env *env)
 	end_lines(env);
 }
 
-static void h_get_tce(struct env *env)
+CASE(h_get_tce)
 {
 	static const struct line lines[] = {
 		{ LIOBN, 0, 0, 0, SUCCESS, "the first entry" },
@@ -224,7 +224,7 @@ static void h_get_tce(struct env *env)
 }
 
 /* The window behind the LIOBN is gone: only H_GET_TCE does without */
-static void after_the_window_was_removed(struct env *env)
+CASE(after_the_window_was_removed)
 {
 	static const struct line one = {
 		LIOBN, 0, DATA | RW, 0, USER, "the window was removed",
@@ -248,15 +248,7 @@ static void after_the_window_was_removed(struct env *env)
 	expect(env, released(env));
 }
 
-static const struct test_case cases[] = {
-	CASE(h_put_tce),
-	CASE(h_put_tce_indirect),
-	CASE(h_stuff_tce),
-	CASE(h_get_tce),
-	CASE(after_the_window_was_removed),
-};
-
 int main(void)
 {
-	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+	return run_cases_on_tiers();
 }

@@ -110,7 +110,7 @@ static void let_register(struct stranger *other)
 	ktap_need(!stranger_do(other, register_small), "registering");
 }
 
-static void register_beside_a_register(struct env *env)
+CASE(register_beside_a_register)
 {
 	beside_a_register(env, let_register);
 }
@@ -120,7 +120,7 @@ static void let_unregister(struct stranger *other)
 	ktap_need(!stranger_do(other, stranger_unregister), "unregistering");
 }
 
-static void unregister_beside_a_register(struct env *env)
+CASE(unregister_beside_a_register)
 {
 	beside_a_register(env, let_unregister);
 }
@@ -130,24 +130,17 @@ static void let_remove(struct stranger *other)
 	ktap_need(!stranger_do(other, stranger_remove_window), "removing the window");
 }
 
-static void window_beside_a_register(struct env *env)
+CASE(window_beside_a_register)
 {
 	beside_a_register(env, let_remove);
 }
 
-static void exit_beside_a_register(struct env *env)
+CASE(exit_beside_a_register)
 {
 	beside_a_register(env, stranger_end);
 }
 
-static const struct test_case cases[] = {
-	CASE(register_beside_a_register),
-	CASE(unregister_beside_a_register),
-	CASE(window_beside_a_register),
-	CASE(exit_beside_a_register),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

@@ -45,7 +45,7 @@ static void *map_and_clear(void *arg)
 }
 
 /* Hardware word, user word and count of an entry were changed in steps */
-static void d1_two_cpus_change_an_entry(struct env *env)
+CASE(d1_two_cpus_change_an_entry)
 {
 	struct env other;
 	pthread_t thread;
@@ -63,7 +63,7 @@ static void d1_two_cpus_change_an_entry(struct env *env)
 	expect(env, released(env));
 }
 
-static void d1_ioctl_races_with_hypercall(struct env *env)
+CASE(d1_ioctl_races_with_hypercall)
 {
 	pthread_t thread;
 	unsigned int i;
@@ -84,7 +84,7 @@ static void d1_ioctl_races_with_hypercall(struct env *env)
 }
 
 /* Fixed in 6.12.117: there the case fails only with that fix taken out */
-static void d2_count_past_the_window(struct env *env)
+CASE(d2_count_past_the_window)
 {
 	begin(env);
 	fill_list(env, RW);
@@ -94,7 +94,7 @@ static void d2_count_past_the_window(struct env *env)
 	expect(env, released(env));
 }
 
-static void d3_count_of_four_thousand_million(struct env *env)
+CASE(d3_count_of_four_thousand_million)
 {
 	begin(env);
 	expect(env, stuff(env, PAGE, 0, ~0UL) == H_PARAMETER);
@@ -102,7 +102,7 @@ static void d3_count_of_four_thousand_million(struct env *env)
 	expect(env, released(env));
 }
 
-static void d4_list_without_permissions(struct env *env)
+CASE(d4_list_without_permissions)
 {
 	begin(env);
 	fill_list(env, 0);
@@ -133,7 +133,7 @@ static __u8 *begin_half_registered(struct env *env)
 }
 
 /* Half of the page may be installed */
-static void d5_guest_page_half_registered(struct env *env)
+CASE(d5_guest_page_half_registered)
 {
 	__u8 *more = begin_half_registered(env);
 
@@ -150,7 +150,7 @@ static void d5_guest_page_half_registered(struct env *env)
 }
 
 /* Not every answer may be H_SUCCESS, and one that is must be the truth */
-static void d6_no_memory_for_the_shadow(struct env *env)
+CASE(d6_no_memory_for_the_shadow)
 {
 	unsigned int i, refused = 0;
 	long ret;
@@ -173,7 +173,7 @@ static void d6_no_memory_for_the_shadow(struct env *env)
 }
 
 /* The guest had the host's own table then, if its LIOBN has the same shape */
-static void d7_group_without_container(struct env *env)
+CASE(d7_group_without_container)
 {
 	unsigned int shift, page_shift;
 	int container, tablefd;
@@ -196,7 +196,7 @@ static void d7_group_without_container(struct env *env)
 	close(container);
 }
 
-static void d8_bound_twice_released_once(struct env *env)
+CASE(d8_bound_twice_released_once)
 {
 	begin(env);
 	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
@@ -206,7 +206,7 @@ static void d8_bound_twice_released_once(struct env *env)
 	expect(env, released(env));
 }
 
-static void d9_container_unset_while_bound(struct env *env)
+CASE(d9_container_unset_while_bound)
 {
 	begin(env);
 	expect(env, ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER) &&
@@ -215,7 +215,7 @@ static void d9_container_unset_while_bound(struct env *env)
 	expect(env, unregister(env) == -EBUSY);
 }
 
-static void d9_window_removed_while_bound(struct env *env)
+CASE(d9_window_removed_while_bound)
 {
 	unsigned int i;
 
@@ -281,7 +281,7 @@ static void *close_many(void *arg)
 	return NULL;
 }
 
-static void d10_group_del_races_with_close(struct env *env)
+CASE(d10_group_del_races_with_close)
 {
 	struct closing closing = { .env = env };
 	pthread_t thread;
@@ -354,7 +354,7 @@ static void *read_list(void *arg)
  * memory may become that of another LIOBN before the hypercall goes on: on the CPU
  * where it was freed, it is handed out again before long.
  */
-static void d11_close_under_a_hypercall(struct env *env)
+CASE(d11_close_under_a_hypercall)
 {
 	const unsigned int others = 256;
 	struct late_page late;
@@ -387,7 +387,7 @@ static void d11_close_under_a_hypercall(struct env *env)
 }
 
 /* The kernel's log would have a warning */
-static void d12_add_and_del_without_bind(struct env *env)
+CASE(d12_add_and_del_without_bind)
 {
 	prepare(env, SHIFT);
 	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
@@ -396,7 +396,7 @@ static void d12_add_and_del_without_bind(struct env *env)
 	expect(env, vm_group_del(&env->vm, &env->dev) == -ENOENT);
 }
 
-static void d13_unregister_mapped_memory(struct env *env)
+CASE(d13_unregister_mapped_memory)
 {
 	begin(env);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
@@ -417,7 +417,7 @@ static void *bind_table(void *arg)
 }
 
 /* The table's file went away between looking it up and using it */
-static void p1_liobn_closed_while_it_is_bound(struct env *env)
+CASE(p1_liobn_closed_while_it_is_bound)
 {
 	struct closing closing = { .env = env };
 	pthread_t thread;
@@ -439,7 +439,7 @@ static void p1_liobn_closed_while_it_is_bound(struct env *env)
 }
 
 /* What was cleared for an entry that had failed, was the table's of that number */
-static void p2_indices_of_guest_and_table_mixed(struct env *env)
+CASE(p2_indices_of_guest_and_table_mixed)
 {
 	__u8 *mem;
 
@@ -456,7 +456,7 @@ static void p2_indices_of_guest_and_table_mixed(struct env *env)
 }
 
 /* Nothing of an indirect table's lower levels is there yet */
-static void p3_clear_of_what_was_never_mapped(struct env *env)
+CASE(p3_clear_of_what_was_never_mapped)
 {
 	begin_two_levels(env);
 	expect(env, put(env, LAST, 0) == H_SUCCESS);
@@ -467,7 +467,7 @@ static void p3_clear_of_what_was_never_mapped(struct env *env)
 }
 
 /* As much as the table itself takes */
-static void p5_view_of_a_table_leaked(struct env *env)
+CASE(p5_view_of_a_table_leaked)
 {
 	const unsigned int times = 64;
 	const long leak = times * (ENTRIES * sizeof(__u64) >> 10);
@@ -484,7 +484,7 @@ static void p5_view_of_a_table_leaked(struct env *env)
 }
 
 /* A warning came of it */
-static void p6_liobn_of_a_huge_size(struct env *env)
+CASE(p6_liobn_of_a_huge_size)
 {
 	struct kvm_create_spapr_tce_64 args = {
 		.liobn = LIOBN,
@@ -501,7 +501,7 @@ static void p6_liobn_of_a_huge_size(struct env *env)
 }
 
 /* A guest that is rebooted has its LIOBN closed and created again */
-static void p7_liobn_made_again(struct env *env)
+CASE(p7_liobn_made_again)
 {
 	unsigned int i;
 
@@ -520,7 +520,7 @@ static void p7_liobn_made_again(struct env *env)
  * A list that clears the first entry of a page of the guest's view that is not there,
  * and maps the following ones: that takes the page, and once it was NULL
  */
-static void list_maps_after_clearing_where_no_view_is(struct env *env)
+CASE(list_maps_after_clearing_where_no_view_is)
 {
 	const unsigned int per_page = getpagesize() / 8;
 	const __u64 first = (per_page - 1) * PAGE;
@@ -540,7 +540,7 @@ static void list_maps_after_clearing_where_no_view_is(struct env *env)
 }
 
 /* LIOBNs whose numbers are chosen so that one of them is searched for long */
-static void liobns_that_share_a_bucket(struct env *env)
+CASE(liobns_that_share_a_bucket)
 {
 	unsigned int i, made = 0;
 
@@ -558,33 +558,7 @@ static void liobns_that_share_a_bucket(struct env *env)
 	expect(env, made >= 64 && made < 200);
 }
 
-static const struct test_case cases[] = {
-	CASE(d1_two_cpus_change_an_entry),
-	CASE(d1_ioctl_races_with_hypercall),
-	CASE(d2_count_past_the_window),
-	CASE(d3_count_of_four_thousand_million),
-	CASE(d4_list_without_permissions),
-	CASE(d5_guest_page_half_registered),
-	CASE(d6_no_memory_for_the_shadow),
-	CASE(d7_group_without_container),
-	CASE(d8_bound_twice_released_once),
-	CASE(d9_container_unset_while_bound),
-	CASE(d9_window_removed_while_bound),
-	CASE(d10_group_del_races_with_close),
-	CASE(d11_close_under_a_hypercall),
-	CASE(d12_add_and_del_without_bind),
-	CASE(d13_unregister_mapped_memory),
-	CASE(p1_liobn_closed_while_it_is_bound),
-	CASE(p2_indices_of_guest_and_table_mixed),
-	CASE(p3_clear_of_what_was_never_mapped),
-	CASE(p5_view_of_a_table_leaked),
-	CASE(p6_liobn_of_a_huge_size),
-	CASE(p7_liobn_made_again),
-	CASE(list_maps_after_clearing_where_no_view_is),
-	CASE(liobns_that_share_a_bucket),
-};
-
 int main(void)
 {
-	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+	return run_cases_on_tiers();
 }

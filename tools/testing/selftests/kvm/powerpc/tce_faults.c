@@ -183,7 +183,7 @@ static void check_found(struct env *env, long ret)
 }
 
 /* First, as the platform does some of it for the first one only */
-static void take_and_give_back(struct env *env)
+CASE(take_and_give_back)
 {
 	static const struct step steps[] = {
 		{ "taking a group", nothing, try_take, check_taken, { -ENOMEM } },
@@ -220,7 +220,7 @@ static void close_liobn(struct env *env, long ret)
 		close(env->tablefd);
 }
 
-static void create_liobn(struct env *env)
+CASE(create_liobn)
 {
 	const struct step step = {
 		"KVM_CREATE_SPAPR_TCE_64", nothing, try_liobn, close_liobn,
@@ -253,7 +253,7 @@ static void unmap_shadow(struct env *env, long ret)
 	close(env->tablefd);
 }
 
-static void fault_of_a_shadow(struct env *env)
+CASE(fault_of_a_shadow)
 {
 	const struct step step = {
 		"a fault in a guest's view", map_shadow, fault_shadow, unmap_shadow,
@@ -291,7 +291,7 @@ static void check_bound(struct env *env, long ret)
 	close(env->tablefd);
 }
 
-static void bind(struct env *env)
+CASE(bind)
 {
 	const struct step step = {
 		"SET_SPAPR_TCE", open_liobn, try_bind, check_bound, { -ENOMEM },
@@ -319,7 +319,7 @@ static void check_added(struct env *env, long ret)
 	expect(env, vm_group_add(&env->vm, &env->dev) == -EEXIST);
 }
 
-static void add_group(struct env *env)
+CASE(add_group)
 {
 	const struct step step = {
 		"GROUP_ADD", leave_group, try_add, check_added, { -ENOMEM },
@@ -436,12 +436,12 @@ static void map_with_levels(struct env *env, unsigned int nr)
 		sweep(env, &steps[i]);
 }
 
-static void map_in_a_table_of_one_level(struct env *env)
+CASE(map_in_a_table_of_one_level)
 {
 	map_with_levels(env, 1);
 }
 
-static void map_in_a_table_of_two_levels(struct env *env)
+CASE(map_in_a_table_of_two_levels)
 {
 	map_with_levels(env, 2);
 }
@@ -465,7 +465,7 @@ static void remove_window(struct env *env, long ret)
 	expect(env, vfio_remove_window(&env->dev, 0) == (ret ? -EINVAL : 0));
 }
 
-static void create_window(struct env *env)
+CASE(create_window)
 {
 	const struct step step = {
 		"TCE_CREATE", nothing, try_window, remove_window, { -ENOMEM },
@@ -502,7 +502,7 @@ static void unregister_more(struct env *env, long ret)
 	munmap(more, MORE);
 }
 
-static void register_memory(struct env *env)
+CASE(register_memory)
 {
 	const struct step step = {
 		"REGISTER_MEMORY", map_more, try_register, unregister_more,
@@ -589,7 +589,7 @@ static void check_unmapped(struct env *env, long ret)
 	end_fresh(env);
 }
 
-static void release(struct env *env)
+CASE(release)
 {
 	static const struct step steps[] = {
 		{ "UNMAP_DMA", begin_release, try_unmap, check_unmapped, { 0 } },
@@ -609,20 +609,7 @@ static void release(struct env *env)
 		sweep(env, &steps[i]);
 }
 
-static const struct test_case cases[] = {
-	CASE(take_and_give_back),
-	CASE(create_liobn),
-	CASE(fault_of_a_shadow),
-	CASE(bind),
-	CASE(add_group),
-	CASE(map_in_a_table_of_one_level),
-	CASE(map_in_a_table_of_two_levels),
-	CASE(create_window),
-	CASE(register_memory),
-	CASE(release),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

@@ -23,7 +23,7 @@
 
 #include "cases.h"
 
-static void put_and_get(struct env *env)
+CASE(put_and_get)
 {
 	begin(env);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
@@ -39,7 +39,7 @@ static void put_and_get(struct env *env)
 	expect(env, released(env));
 }
 
-static void indirect_lists(struct env *env)
+CASE(indirect_lists)
 {
 	begin(env);
 	fill_list(env, RW);
@@ -57,7 +57,7 @@ static void indirect_lists(struct env *env)
 	expect(env, released(env));
 }
 
-static void stuff_runs(struct env *env)
+CASE(stuff_runs)
 {
 	begin(env);
 	fill_list(env, RW);
@@ -75,7 +75,7 @@ static void stuff_runs(struct env *env)
 }
 
 /* A list that leads to another region with each entry costs a few more stores */
-static void lists_of_many_regions(struct env *env)
+CASE(lists_of_many_regions)
 {
 	const size_t piece = 1 << 16;
 	const unsigned int pieces = 200;
@@ -103,7 +103,7 @@ static void lists_of_many_regions(struct env *env)
 		expect(env, released_range(env, env->vm.mem + i * piece, piece));
 }
 
-static void list_fails_half_way(struct env *env)
+CASE(list_fails_half_way)
 {
 	begin(env);
 	fill_list(env, RW);
@@ -117,7 +117,7 @@ static void list_fails_half_way(struct env *env)
 }
 
 /* A map that reaches past the window's end */
-static void ioctl_past_the_window(struct env *env)
+CASE(ioctl_past_the_window)
 {
 	begin(env);
 	expect(env, vfio_map(&env->dev, LAST, env->vm.mem, 0x10000) == -EINVAL);
@@ -127,7 +127,7 @@ static void ioctl_past_the_window(struct env *env)
 }
 
 /* Levels that no entry needed yet do not exist, and clearing brings none */
-static void levels_of_a_table(struct env *env)
+CASE(levels_of_a_table)
 {
 	begin_two_levels(env);
 	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
@@ -144,7 +144,7 @@ static void levels_of_a_table(struct env *env)
 }
 
 /* Where KVM has such memslots, a device may read from them only */
-static void read_only_memslot(struct env *env)
+CASE(read_only_memslot)
 {
 	const __u64 gpa = HOLE;
 	__u8 *mem;
@@ -161,7 +161,7 @@ static void read_only_memslot(struct env *env)
 }
 
 /* A shadow costs nothing where no entry was written: 2 GiB of it, used whole */
-static void unused_liobn_is_small(struct env *env)
+CASE(unused_liobn_is_small)
 {
 	long kib;
 
@@ -189,7 +189,7 @@ static void wait_for_tick(struct ticker *ticker)
  * quarter of the call.  How often it runs does not tell: when the call is over, it gets the
  * time that it has waited, and this is counted with the call.
  */
-static void long_call_is_polite(struct env *env)
+CASE(long_call_is_polite)
 {
 	const __u64 most = 1UL << 26;
 	struct ticker ticker;
@@ -220,7 +220,7 @@ static void long_call_is_polite(struct env *env)
 }
 
 /* KVM without hardware support runs the same handlers */
-static void guest_of_kvm_pr(struct env *env)
+CASE(guest_of_kvm_pr)
 {
 	vfio_open_group(&env->dev);
 	if (!vm_create_pr(&env->vm, 16 << 20))
@@ -244,21 +244,7 @@ static void guest_of_kvm_pr(struct env *env)
 	expect(env, released(env));
 }
 
-static const struct test_case cases[] = {
-	CASE(put_and_get),
-	CASE(indirect_lists),
-	CASE(stuff_runs),
-	CASE(lists_of_many_regions),
-	CASE(list_fails_half_way),
-	CASE(ioctl_past_the_window),
-	CASE(levels_of_a_table),
-	CASE(read_only_memslot),
-	CASE(unused_liobn_is_small),
-	CASE(long_call_is_polite),
-	CASE(guest_of_kvm_pr),
-};
-
 int main(void)
 {
-	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+	return run_cases_on_tiers();
 }

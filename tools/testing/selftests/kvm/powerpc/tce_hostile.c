@@ -149,7 +149,7 @@ static bool take_away(struct env *env, void *mem, size_t size)
 }
 
 /* The list's memory and the memory mapped go, and come back */
-static void memory_goes(struct env *env)
+CASE(memory_goes)
 {
 	struct cpu cpus[CPUS];
 	__u8 *more;
@@ -183,7 +183,7 @@ static void memslot_goes(struct env *env)
 	munmap(more, MORE);
 }
 
-static void memslots_go(struct env *env)
+CASE(memslots_go)
 {
 	under_fire(env, memslot_goes, 20);
 }
@@ -200,7 +200,7 @@ static void liobn_goes(struct env *env)
 	expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
 }
 
-static void liobns_go(struct env *env)
+CASE(liobns_go)
 {
 	under_fire(env, liobn_goes, 20);
 }
@@ -214,7 +214,7 @@ static void group_goes(struct env *env)
 	usleep(200);
 }
 
-static void groups_go(struct env *env)
+CASE(groups_go)
 {
 	under_fire(env, group_goes, 15);
 }
@@ -227,7 +227,7 @@ static void window_goes(struct env *env)
 	usleep(200);
 }
 
-static void windows_go(struct env *env)
+CASE(windows_go)
 {
 	under_fire(env, window_goes, 15);
 }
@@ -244,7 +244,7 @@ static void list_changes(struct env *env)
 	}
 }
 
-static void lists_change(struct env *env)
+CASE(lists_change)
 {
 	under_fire(env, list_changes, 10);
 }
@@ -253,7 +253,7 @@ static void lists_change(struct env *env)
  * Two LIOBNs on the tables of two groups, bound in opposite orders: whoever holds
  * an entry of the one table waits for the other's.
  */
-static void tables_bound_crosswise(struct env *env)
+CASE(tables_bound_crosswise)
 {
 	struct cpu cpus[CPUS];
 	struct vfio_dev other;
@@ -276,7 +276,7 @@ static void tables_bound_crosswise(struct env *env)
 }
 
 /* The VMM is killed in the midst of it; the next one finds the device free */
-static void vmm_goes(struct env *env)
+CASE(vmm_goes)
 {
 	unsigned int i;
 	int status;
@@ -299,18 +299,7 @@ static void vmm_goes(struct env *env)
 	expect_usable(env);
 }
 
-static const struct test_case cases[] = {
-	CASE(memory_goes),
-	CASE(memslots_go),
-	CASE(liobns_go),
-	CASE(groups_go),
-	CASE(windows_go),
-	CASE(lists_change),
-	CASE(tables_bound_crosswise),
-	CASE(vmm_goes),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

@@ -114,7 +114,7 @@ static void begin_virtual(struct env *env)
 	begin_on_tiers(env, "0");
 }
 
-static void statistics(struct env *env)
+CASE(statistics)
 {
 	const long user = FROM_USER;
 
@@ -145,7 +145,7 @@ static void statistics(struct env *env)
 }
 
 /* debugfs, where kvm_stat looks, says what the binary statistics say */
-static void statistics_in_debugfs(struct env *env)
+CASE(statistics_in_debugfs)
 {
 	static const char * const names[] = {
 		"tce_real_mode", "tce_partial_exit", "tce_early_exit",
@@ -169,7 +169,7 @@ static void statistics_in_debugfs(struct env *env)
 	}
 }
 
-static void tables(struct env *env)
+CASE(tables)
 {
 	unsigned long memory;
 
@@ -205,7 +205,7 @@ static void tables(struct env *env)
 }
 
 /* A container of the first version, whose tables KVM leaves to user space */
-static void table_of_v1_container(struct env *env)
+CASE(table_of_v1_container)
 {
 	vm_create(&env->vm, 16 << 20);
 	vfio_open_only_group(&env->dev);
@@ -227,7 +227,7 @@ static void table_of_v1_container(struct env *env)
 	expect(env, vm_stat(&env->vm, "tce_hard_table") > 0);
 }
 
-static void switch_of_tiers(struct env *env)
+CASE(switch_of_tiers)
 {
 	char tiers[16];
 	struct env other = { 0 };
@@ -292,7 +292,7 @@ static unsigned int fell_back(const char *call, __u64 liobn, __u64 bus,
 		      entries, to, reason);
 }
 
-static void trace_of_bindings(struct env *env)
+CASE(trace_of_bindings)
 {
 	char want[128];
 
@@ -316,7 +316,7 @@ static void trace_of_bindings(struct env *env)
 	trace_end();
 }
 
-static void trace_of_virtual_mode(struct env *env)
+CASE(trace_of_virtual_mode)
 {
 	const char *to = "user-space";
 	const long user = FROM_USER;
@@ -361,7 +361,7 @@ static void trace_of_virtual_mode(struct env *env)
 }
 
 /* Guest context leaves no trace; what it leaves to virtual mode does, with why */
-static void trace_of_guest_context(struct env *env)
+CASE(trace_of_guest_context)
 {
 	const char *to = "virtual-mode";
 
@@ -384,8 +384,8 @@ static void trace_of_guest_context(struct env *env)
 	trace_end();
 }
 
-/* When a virtual machine is gone, its file cannot be read, and keeps nothing */
-static void file_outlives_vm(struct env *env)
+/* A file of a virtual machine that is gone reads no more, and keeps nothing */
+CASE(file_outlives_vm)
 {
 	char path[128], text[64];
 	int fd;
@@ -420,7 +420,7 @@ static void *read_forever(void *arg)
 }
 
 /* Reading races with all that changes, down to the end of the virtual machine */
-static void read_while_all_changes(struct env *env)
+CASE(read_while_all_changes)
 {
 	struct reading reading;
 	unsigned int round, i;
@@ -453,20 +453,7 @@ static void read_while_all_changes(struct env *env)
 	}
 }
 
-static const struct test_case cases[] = {
-	CASE(statistics),
-	CASE(statistics_in_debugfs),
-	CASE(tables),
-	CASE(table_of_v1_container),
-	CASE(switch_of_tiers),
-	CASE(trace_of_bindings),
-	CASE(trace_of_virtual_mode),
-	CASE(trace_of_guest_context),
-	CASE(file_outlives_vm),
-	CASE(read_while_all_changes),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

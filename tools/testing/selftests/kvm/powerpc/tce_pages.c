@@ -145,19 +145,19 @@ static void split_16m(struct env *env, unsigned int shift)
 	expect(env, released(env));
 }
 
-static void guest_16m_on_4k(struct env *env)
+CASE(guest_16m_on_4k)
 {
 	split_16m(env, 12);
 }
 
-static void guest_16m_on_64k(struct env *env)
+CASE(guest_16m_on_64k)
 {
 	need_pages_of_64k();
 	split_16m(env, 16);
 }
 
 /* 512 entries of the table for one: as many as a fast tier changes in a call */
-static void guest_2m_on_4k(struct env *env)
+CASE(guest_2m_on_4k)
 {
 	const unsigned long big = MIB(2);
 	__u64 at;
@@ -178,7 +178,7 @@ static void guest_2m_on_4k(struct env *env)
  * 1G for the guest are 16,384 pages of 64K: more than are changed at once, so
  * user space splits them
  */
-static void guest_1g_on_64k(struct env *env)
+CASE(guest_1g_on_64k)
 {
 	const __u64 size = GIB(4);
 	__u64 at;
@@ -200,7 +200,7 @@ static void guest_1g_on_64k(struct env *env)
 }
 
 /* The device must not be led to a page larger than what it was given */
-static void pages_too_small(struct env *env)
+CASE(pages_too_small)
 {
 	const unsigned long big = MIB(16);
 	__u64 at;
@@ -255,7 +255,7 @@ static void lead_to_large(struct env *env, __u64 at, unsigned long big,
 }
 
 /* Pages of 2M or 16M in the table, and 16M for the guest */
-static void guest_16m_on_large(struct env *env)
+CASE(guest_16m_on_large)
 {
 	const unsigned long big = MIB(16);
 	unsigned int shift;
@@ -293,28 +293,17 @@ static void guest_1g_on(struct env *env, unsigned int shift,
 	lead_to_large(env, at, GIB(1), mem, GIB(1));
 }
 
-static void guest_1g_on_1g(struct env *env)
+CASE(guest_1g_on_1g)
 {
 	guest_1g_on(env, 30, 30);
 }
 
-static void guest_1g_on_large(struct env *env)
+CASE(guest_1g_on_large)
 {
 	guest_1g_on(env, 24, 21);
 }
 
-static const struct test_case cases[] = {
-	CASE(guest_16m_on_4k),
-	CASE(guest_16m_on_64k),
-	CASE(guest_2m_on_4k),
-	CASE(guest_1g_on_64k),
-	CASE(pages_too_small),
-	CASE(guest_16m_on_large),
-	CASE(guest_1g_on_1g),
-	CASE(guest_1g_on_large),
-};
-
 int main(void)
 {
-	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+	return run_cases_on_tiers();
 }

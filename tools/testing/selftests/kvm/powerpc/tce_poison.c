@@ -37,7 +37,7 @@ static __u64 pfn_of(const void *page)
 	return entry & PFN_MASK;
 }
 
-static void list_on_a_poisoned_page(struct env *env)
+CASE(list_on_a_poisoned_page)
 {
 	void *page;
 	char pfn[32];
@@ -69,11 +69,7 @@ static void list_on_a_poisoned_page(struct env *env)
 	expect(env, write_file(UNPOISON, pfn));
 }
 
-static const struct test_case cases[] = {
-	CASE(list_on_a_poisoned_page),
-};
-
 int main(void)
 {
-	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+	return run_cases_on_tiers();
 }

@@ -536,7 +536,7 @@ static void begin_game(struct game *g)
 	}
 }
 
-static void random_hypercalls(struct env *env)
+CASE(random_hypercalls)
 {
 	const unsigned long calls = setting("tce_calls", CALLS);
 	struct game g = { .env = env, .seed = setting("tce_seed", 1) };
@@ -560,11 +560,7 @@ static void random_hypercalls(struct env *env)
 		 env->vm.user_exits, env->vm.hypercalls);
 }
 
-static const struct test_case cases[] = {
-	CASE(random_hypercalls),
-};
-
 int main(void)
 {
-	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+	return run_cases_on_tiers();
 }

@@ -116,7 +116,7 @@ static void show_two(struct env *env, bool shared, __u64 entries)
 		 shared ? "shared" : "own", (unsigned long long)entries);
 }
 
-static void own_entries(struct env *env)
+CASE(own_entries)
 {
 	const char *mode = getenv("tce_bench");
 	const bool show = mode && !strcmp(mode, "shared");
@@ -156,11 +156,7 @@ static void own_entries(struct env *env)
 	expect(env, unregister(env) == 0);
 }
 
-static const struct test_case cases[] = {
-	CASE(own_entries),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

@@ -105,7 +105,7 @@ static void measure(struct env *env, __u8 *mem)
 	expect(env, !vm_group_add(&env->vm, &env->dev));
 }
 
-static void setup_costs(struct env *env)
+CASE(setup_costs)
 {
 	unsigned int regions, i;
 	__u8 *mem, *others;
@@ -192,7 +192,7 @@ static void use_liobns(struct env *env, __u64 first)
  * Each CPU keeps some free pages, which do not show: they are used up before, and
  * what a LIOBN takes is the mean of many.
  */
-static void memory_of_a_window(struct env *env)
+CASE(memory_of_a_window)
 {
 	__u64 n, start;
 
@@ -215,16 +215,11 @@ static void memory_of_a_window(struct env *env)
 	say_memory("liobn-used", liobns);
 }
 
-static const struct test_case cases[] = {
-	CASE(setup_costs),
-	CASE(memory_of_a_window),
-};
-
 int main(void)
 {
 	const char *mode = getenv("tce_bench");
 
 	if (mode && !strcmp(mode, "full"))
 		liobns = 32;
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

@@ -568,7 +568,7 @@ static void find_sprs(const struct vm *vm, bool *has)
 			 has_spr(vm, spr_of(i)->nr);
 }
 
-static void every_register_is_kept(struct env *env)
+CASE(every_register_is_kept)
 {
 	struct program program = { };
 	const __u64 offset = 0x1234567000000;
@@ -674,7 +674,7 @@ static bool fill_register(const struct vm *vm, unsigned int i, __u64 *value)
 	return vm_get_reg(vm, register_id(i), value);
 }
 
-static void registers_of_the_vmm_are_kept(struct env *env)
+CASE(registers_of_the_vmm_are_kept)
 {
 	__u64 before[NR_REGISTERS][2] = { }, after[2];
 	struct program program = { };
@@ -774,7 +774,7 @@ static bool pmu_runs(void)
 }
 
 /* The guest says that it does not use the PMU, and does */
-static void pmu_stops_with_the_guest(struct env *env)
+CASE(pmu_stops_with_the_guest)
 {
 	struct program program = { };
 
@@ -869,17 +869,17 @@ static void host_is_not_counted(struct env *env, int pmcregs)
 	}
 }
 
-static void host_is_not_counted_without_vpa(struct env *env)
+CASE(host_is_not_counted_without_vpa)
 {
 	host_is_not_counted(env, -1);
 }
 
-static void host_is_not_counted_with_vpa(struct env *env)
+CASE(host_is_not_counted_with_vpa)
 {
 	host_is_not_counted(env, 1);
 }
 
-static void host_is_not_counted_unannounced(struct env *env)
+CASE(host_is_not_counted_unannounced)
 {
 	host_is_not_counted(env, 0);
 }
@@ -962,28 +962,17 @@ static void look_for_traces(struct env *env, bool late)
 	}
 }
 
-static void second_guest_finds_no_traces(struct env *env)
+CASE(second_guest_finds_no_traces)
 {
 	look_for_traces(env, false);
 }
 
-static void late_user_of_the_pmu_finds_no_traces(struct env *env)
+CASE(late_user_of_the_pmu_finds_no_traces)
 {
 	look_for_traces(env, true);
 }
 
-static const struct test_case cases[] = {
-	CASE(every_register_is_kept),
-	CASE(registers_of_the_vmm_are_kept),
-	CASE(pmu_stops_with_the_guest),
-	CASE(host_is_not_counted_without_vpa),
-	CASE(host_is_not_counted_with_vpa),
-	CASE(host_is_not_counted_unannounced),
-	CASE(second_guest_finds_no_traces),
-	CASE(late_user_of_the_pmu_finds_no_traces),
-};
-
 int main(void)
 {
-	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+	return run_cases_on_tiers();
 }

@@ -44,7 +44,7 @@ static bool writes_none(struct env *env, __u64 n, __u64 gpa)
 	       !edu_reaches(&env->dev, last, env->vm.mem + gpa + last);
 }
 
-static void one_entry(struct env *env)
+CASE(one_entry)
 {
 	__u8 *page;
 
@@ -75,7 +75,7 @@ static void map_and_use(struct env *env, __u64 n)
 	expect(env, writes_all(env, n, DATA));
 }
 
-static void lists_and_runs(struct env *env)
+CASE(lists_and_runs)
 {
 	unsigned int i;
 
@@ -89,7 +89,7 @@ static void lists_and_runs(struct env *env)
 	}
 }
 
-static void lists_that_replace(struct env *env)
+CASE(lists_that_replace)
 {
 	unsigned int i, j;
 
@@ -107,7 +107,7 @@ static void lists_that_replace(struct env *env)
 }
 
 /* More regions than are let go of at once */
-static void lists_of_many_regions(struct env *env)
+CASE(lists_of_many_regions)
 {
 	const __u64 piece = 1 << 16;
 	unsigned int i;
@@ -149,18 +149,18 @@ static void parts(struct env *env, unsigned int shift)
 	expect(env, !edu_reaches(&env->dev, 2 * size - PAGE, page + size - PAGE));
 }
 
-static void parts_of_64k(struct env *env)
+CASE(parts_of_64k)
 {
 	parts(env, 16);
 }
 
-static void parts_of_1m(struct env *env)
+CASE(parts_of_1m)
 {
 	parts(env, 20);
 }
 
 /* Its bus addresses are not those of the first one */
-static void second_window(struct env *env)
+CASE(second_window)
 {
 	__u8 *page;
 	__u64 at;
@@ -201,7 +201,7 @@ static void find_second(struct env *env, struct vfio_dev *second)
 		case_skip("there is no device in another group");
 }
 
-static void one_table_of_two_groups(struct env *env)
+CASE(one_table_of_two_groups)
 {
 	struct vfio_dev second;
 
@@ -216,7 +216,7 @@ static void one_table_of_two_groups(struct env *env)
 	expect_both(env, &second);
 }
 
-static void two_tables_of_a_liobn(struct env *env)
+CASE(two_tables_of_a_liobn)
 {
 	struct vfio_dev second;
 
@@ -241,7 +241,7 @@ static double now(void)
  * The device writes at some moment while entries are mapped and cleared.  When it has
  * written, no further hypercall is made: entries that were cleared last stay clear.
  */
-static void while_it_is_cleared(struct env *env)
+CASE(while_it_is_cleared)
 {
 	const __u64 at = 511 * PAGE;
 	unsigned int round, times = 0;
@@ -273,20 +273,7 @@ static void while_it_is_cleared(struct env *env)
 	ktap_say("  written during or just before %u of %u runs", times, ROUNDS);
 }
 
-static const struct test_case cases[] = {
-	CASE(one_entry),
-	CASE(lists_and_runs),
-	CASE(lists_that_replace),
-	CASE(lists_of_many_regions),
-	CASE(parts_of_64k),
-	CASE(parts_of_1m),
-	CASE(second_window),
-	CASE(one_table_of_two_groups),
-	CASE(two_tables_of_a_liobn),
-	CASE(while_it_is_cleared),
-};
-
 int main(void)
 {
-	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+	return run_cases_on_tiers();
 }

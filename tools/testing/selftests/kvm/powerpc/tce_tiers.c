@@ -54,7 +54,7 @@ static void begin_tiers(struct env *env, const char *mask)
 	put(env, 0, 0);
 }
 
-static void steady_load_is_served_by_the_fastest_tier(struct env *env)
+CASE(steady_load_is_served_by_the_fastest_tier)
 {
 	__u64 before, served;
 
@@ -69,7 +69,7 @@ static void steady_load_is_served_by_the_fastest_tier(struct env *env)
 }
 
 /* A host that is a guest has that LIOBN itself, and the host below serves it */
-static void host_with_the_same_liobn_is_not_asked(struct env *env)
+CASE(host_with_the_same_liobn_is_not_asked)
 {
 	const struct vm_call map = { H_PUT_TCE, { HOST_LIOBN, 0, DATA | RW } };
 	const struct vm_call clear = { H_PUT_TCE, { HOST_LIOBN, 0, 0 } };
@@ -91,7 +91,7 @@ static void host_with_the_same_liobn_is_not_asked(struct env *env)
 	expect(env, released(env));
 }
 
-static void tiers_can_be_turned_off(struct env *env)
+CASE(tiers_can_be_turned_off)
 {
 	unsigned int i;
 
@@ -124,7 +124,7 @@ static void expect_fallback(struct env *env, const char *why, const char *next,
 	expect(env, fast_after == fast);
 }
 
-static void unknown_liobn_goes_to_user_space(struct env *env)
+CASE(unknown_liobn_goes_to_user_space)
 {
 	const struct vm_call call = { H_PUT_TCE, { LIOBN + 9, 0, DATA | RW } };
 
@@ -133,7 +133,7 @@ static void unknown_liobn_goes_to_user_space(struct env *env)
 			FROM_USER);
 }
 
-static void large_count_goes_to_virtual_mode(struct env *env)
+CASE(large_count_goes_to_virtual_mode)
 {
 	const struct vm_call call = { H_STUFF_TCE, { LIOBN, 0, 0, 513 } };
 
@@ -150,7 +150,7 @@ static void large_count_goes_to_virtual_mode(struct env *env)
 	expect(env, released(env));
 }
 
-static void absent_shadow_goes_to_virtual_mode(struct env *env)
+CASE(absent_shadow_goes_to_virtual_mode)
 {
 	const __u64 bus = WINDOW / 2;
 	const struct vm_call call = { H_PUT_TCE, { LIOBN, bus, DATA | RW } };
@@ -163,7 +163,7 @@ static void absent_shadow_goes_to_virtual_mode(struct env *env)
 	expect(env, released(env));
 }
 
-static void absent_level_goes_to_virtual_mode(struct env *env)
+CASE(absent_level_goes_to_virtual_mode)
 {
 	const __u64 bus = WINDOW / 2;
 	const struct vm_call call = { H_PUT_TCE, { LIOBN, bus, DATA | RW } };
@@ -182,7 +182,7 @@ static void absent_level_goes_to_virtual_mode(struct env *env)
 }
 
 /* Of one entry, as a list of more can go there for a hypervisor's sake */
-static void unregistered_list_goes_to_virtual_mode(struct env *env)
+CASE(unregistered_list_goes_to_virtual_mode)
 {
 	const struct vm_call call = {
 		H_PUT_TCE_INDIRECT, { LIOBN, 0, HOLE, 1 }
@@ -201,7 +201,7 @@ static void unregistered_list_goes_to_virtual_mode(struct env *env)
 	expect(env, released(env));
 }
 
-static void foreign_memory_goes_to_user_space(struct env *env)
+CASE(foreign_memory_goes_to_user_space)
 {
 	const struct vm_call call = { H_PUT_TCE, { LIOBN, 0, HOLE | RW } };
 
@@ -213,7 +213,7 @@ static void foreign_memory_goes_to_user_space(struct env *env)
 	expect(env, released(env));
 }
 
-static void removed_window_goes_to_user_space(struct env *env)
+CASE(removed_window_goes_to_user_space)
 {
 	begin_tiers(env, "7");
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
@@ -223,7 +223,7 @@ static void removed_window_goes_to_user_space(struct env *env)
 }
 
 /* Whether an entry is met while it is locked, is a matter of luck */
-static void busy_entry_is_done_later(struct env *env)
+CASE(busy_entry_is_done_later)
 {
 	pthread_t thread;
 	unsigned int i;
@@ -251,7 +251,7 @@ static void busy_entry_is_done_later(struct env *env)
  * What ends a run, or happens in one
  */
 
-static void immediate_exit_comes_first(struct env *env)
+CASE(immediate_exit_comes_first)
 {
 	__u64 served;
 
@@ -290,7 +290,7 @@ static void signal_every(unsigned int ms)
 		  !timer_settime(timer, 0, &when, NULL), "a timer");
 }
 
-static void signals_end_an_endless_load(struct env *env)
+CASE(signals_end_an_endless_load)
 {
 	__u64 served;
 	unsigned int i;
@@ -306,7 +306,7 @@ static void signals_end_an_endless_load(struct env *env)
 }
 
 /* The host's own timers go on: another task on that CPU wakes up in time */
-static void host_goes_on_under_an_endless_load(struct env *env)
+CASE(host_goes_on_under_an_endless_load)
 {
 	struct ticker ticker;
 	sigset_t set;
@@ -344,7 +344,7 @@ static void wait_for(const struct env *env,
 		usleep(1000);
 }
 
-static void interrupts_reach_the_guest(struct env *env)
+CASE(interrupts_reach_the_guest)
 {
 	struct sigaction action = { .sa_handler = on_signal };
 	struct kvm_interrupt external = { .irq = KVM_INTERRUPT_SET };
@@ -378,7 +378,7 @@ static bool dirty(const __u64 *bitmap, __u64 gpa)
 }
 
 /* The guest's own writes are logged while its hypercalls stay in its context */
-static void dirty_log_is_kept(struct env *env)
+CASE(dirty_log_is_kept)
 {
 	__u64 bitmap[(32 << 20) / PAGE / 64] = { }, served;
 	struct kvm_dirty_log log = { .dirty_bitmap = bitmap };
@@ -399,26 +399,7 @@ static void dirty_log_is_kept(struct env *env)
 	expect(env, stat_of(env, fastest()) >= served + 990);
 }
 
-static const struct test_case cases[] = {
-	CASE(steady_load_is_served_by_the_fastest_tier),
-	CASE(host_with_the_same_liobn_is_not_asked),
-	CASE(tiers_can_be_turned_off),
-	CASE(unknown_liobn_goes_to_user_space),
-	CASE(large_count_goes_to_virtual_mode),
-	CASE(absent_shadow_goes_to_virtual_mode),
-	CASE(absent_level_goes_to_virtual_mode),
-	CASE(unregistered_list_goes_to_virtual_mode),
-	CASE(foreign_memory_goes_to_user_space),
-	CASE(removed_window_goes_to_user_space),
-	CASE(busy_entry_is_done_later),
-	CASE(immediate_exit_comes_first),
-	CASE(signals_end_an_endless_load),
-	CASE(host_goes_on_under_an_endless_load),
-	CASE(interrupts_reach_the_guest),
-	CASE(dirty_log_is_kept),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

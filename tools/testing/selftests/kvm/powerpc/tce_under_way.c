@@ -206,7 +206,7 @@ static long put_lists(struct env *env)
 	return H_SUCCESS;
 }
 
-static void lists(struct env *env)
+CASE(lists)
 {
 	struct under_way way = {
 		.shift = SHIFT,
@@ -238,7 +238,7 @@ static long put_wide_list(struct env *env)
 	return indirect(env, 0, LIST, LIST_ENTRIES);
 }
 
-static void wide_list(struct env *env)
+CASE(wide_list)
 {
 	struct under_way way = {
 		.shift = WIDE_SHIFT,
@@ -265,7 +265,7 @@ static long clear_run(struct env *env)
 }
 
 /* One run to clear, of many pieces; the VMM has mapped what is in the second table */
-static void run(struct env *env)
+CASE(run)
 {
 	struct under_way way = {
 		.shift = SHIFT,
@@ -289,13 +289,7 @@ static void run(struct env *env)
 	end_under_way(&way);
 }
 
-static const struct test_case cases[] = {
-	CASE(lists),
-	CASE(wide_list),
-	CASE(run),
-};
-
 int main(void)
 {
-	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+	return run_cases_on_tiers();
 }

@@ -72,7 +72,7 @@ static bool reaches(struct env *env, __u64 gpa)
 	return page[0] == mark && page[PAGE - 1] == mark;
 }
 
-static void hypercalls_change_nothing(struct env *env)
+CASE(hypercalls_change_nothing)
 {
 	begin_v1(env);
 	fill_list(env, RW);
@@ -110,7 +110,7 @@ static long answer_by_ioctl(struct vm *vm, __u64 nr, __u64 *args)
 	return H_SUCCESS;
 }
 
-static void vmm_changes_what_the_guest_asks_for(struct env *env)
+CASE(vmm_changes_what_the_guest_asks_for)
 {
 	long locked;
 
@@ -135,7 +135,7 @@ static void vmm_changes_what_the_guest_asks_for(struct env *env)
 }
 
 /* The whole window is accounted for at once, whatever is mapped */
-static void all_is_given_back(struct env *env)
+CASE(all_is_given_back)
 {
 	long pins = pinned(), locked = locked_kib();
 
@@ -157,13 +157,7 @@ static void all_is_given_back(struct env *env)
 	expect(env, pinned() == pins);
 }
 
-static const struct test_case cases[] = {
-	CASE(hypercalls_change_nothing),
-	CASE(vmm_changes_what_the_guest_asks_for),
-	CASE(all_is_given_back),
-};
-
 int main(void)
 {
-	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+	return run_cases_on_tiers();
 }

@@ -199,7 +199,7 @@ static void begin_with_entry(struct env *env)
 	put(env, 0, 0);
 }
 
-static void registers_are_kept_when_preempted(struct env *env)
+CASE(registers_are_kept_when_preempted)
 {
 	begin_with_entry(env);
 	signal_often();
@@ -207,7 +207,7 @@ static void registers_are_kept_when_preempted(struct env *env)
 }
 
 /* KVM_RUN waits, and other tasks have their turn, until the decrementer ticks */
-static void registers_are_kept_when_asleep(struct env *env)
+CASE(registers_are_kept_when_asleep)
 {
 	const struct vm_call cede = { .nr = H_CEDE };
 
@@ -216,12 +216,7 @@ static void registers_are_kept_when_asleep(struct env *env)
 	run_among_others(env, &map_call, &cede, 20);
 }
 
-static const struct test_case cases[] = {
-	CASE(registers_are_kept_when_preempted),
-	CASE(registers_are_kept_when_asleep),
-};
-
 int main(void)
 {
-	return run_cases_on_tiers(cases, ARRAY_SIZE(cases));
+	return run_cases_on_tiers();
 }

@@ -166,7 +166,7 @@ static void other_removes(void *arg)
 	expect(waits->env, stranger_do(&waits->other, stranger_remove_window) == 0);
 }
 
-static void window_of_another_process(struct env *env)
+CASE(window_of_another_process)
 {
 	struct waits waits;
 
@@ -195,7 +195,7 @@ static void other_unregisters(void *arg)
 	expect(waits->env, pinned_pages() < waits->pinned - pages + LAG);
 }
 
-static void memory_of_another_process(struct env *env)
+CASE(memory_of_another_process)
 {
 	struct waits waits;
 
@@ -229,7 +229,7 @@ static void other_closes(void *arg)
 	expect(waits->env, stranger_do(&waits->other, do_close) == 0);
 }
 
-static void container_of_another_process(struct env *env)
+CASE(container_of_another_process)
 {
 	struct waits waits;
 
@@ -245,7 +245,7 @@ static void other_ends(void *arg)
 }
 
 /* Once: there is no other one */
-static void end_of_another_process(struct env *env)
+CASE(end_of_another_process)
 {
 	const long pages = STRANGER_MEMORY / getpagesize();
 	enum compute_beside how;
@@ -316,7 +316,7 @@ static long register_and_unregister(struct stranger *self)
 	return OVER_LIMIT;
 }
 
-static void limit_of_locked_memory(struct env *env)
+CASE(limit_of_locked_memory)
 {
 	struct waits waits;
 
@@ -369,7 +369,7 @@ static void delete_group(void *arg)
 	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
 }
 
-static void own_group(struct env *env)
+CASE(own_group)
 {
 	struct waits waits;
 
@@ -399,7 +399,7 @@ static void remove_own_window(void *arg)
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
 }
 
-static void own_window(struct env *env)
+CASE(own_window)
 {
 	struct waits waits;
 
@@ -408,7 +408,7 @@ static void own_window(struct env *env)
 }
 
 /* The table of the window before is let go by this */
-static void own_binding(struct env *env)
+CASE(own_binding)
 {
 	struct waits waits;
 
@@ -439,7 +439,7 @@ static void close_second(void *arg)
 	expect(waits->env, close(waits->second) == 0);
 }
 
-static void own_liobn(struct env *env)
+CASE(own_liobn)
 {
 	struct waits waits;
 
@@ -447,7 +447,7 @@ static void own_liobn(struct env *env)
 	expect_no_wait(&waits, create_second, close_second);
 }
 
-static void own_liobn_bound(struct env *env)
+CASE(own_liobn_bound)
 {
 	struct waits waits;
 
@@ -473,7 +473,7 @@ static void unregister_own(void *arg)
 	expect(env, pinned_pages() < waits->pinned - pages + LAG);
 }
 
-static void own_memory(struct env *env)
+CASE(own_memory)
 {
 	struct waits waits;
 
@@ -503,7 +503,7 @@ static void close_container(void *arg)
 	expect(env, close(env->dev.container) == 0);
 }
 
-static void own_container(struct env *env)
+CASE(own_container)
 {
 	struct waits waits;
 
@@ -525,7 +525,7 @@ static int compare(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-static void liobn_of_many_cpus(struct env *env)
+CASE(liobn_of_many_cpus)
 {
 	unsigned int i, quiet = 0, hung = 0;
 	enum compute_beside how;
@@ -625,7 +625,7 @@ static void *repeated_memory(void)
 	return mem;
 }
 
-static void unpinning_lets_others_run(struct env *env)
+CASE(unpinning_lets_others_run)
 {
 	const size_t size = LARGE_PAGES * getpagesize();
 	struct urgent urgent = { .wake = eventfd(0, EFD_CLOEXEC) };
@@ -655,24 +655,7 @@ static void unpinning_lets_others_run(struct env *env)
 	expect(env, urgent.seen > 0);
 }
 
-static const struct test_case cases[] = {
-	CASE(window_of_another_process),
-	CASE(memory_of_another_process),
-	CASE(container_of_another_process),
-	CASE(end_of_another_process),
-	CASE(limit_of_locked_memory),
-	CASE(own_group),
-	CASE(own_window),
-	CASE(own_binding),
-	CASE(own_liobn),
-	CASE(own_liobn_bound),
-	CASE(own_memory),
-	CASE(own_container),
-	CASE(liobn_of_many_cpus),
-	CASE(unpinning_lets_others_run),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

@@ -98,7 +98,7 @@ static void open_without_window(struct env *env)
  */
 
 /* Too large for any memory, with sound arguments */
-static void too_large_for_memory(struct env *env)
+CASE(too_large_for_memory)
 {
 	const long locked = locked_kib();
 	__u64 start;
@@ -112,7 +112,7 @@ static void too_large_for_memory(struct env *env)
 }
 
 /* The same beside a window that is there, which goes on being the only one */
-static void too_large_beside_a_window(struct env *env)
+CASE(too_large_beside_a_window)
 {
 	__u64 start;
 	long locked;
@@ -130,7 +130,7 @@ static void too_large_beside_a_window(struct env *env)
 }
 
 /* The large window first, and a small one beside it, which some machines refuse */
-static void in_the_other_order(struct env *env)
+CASE(in_the_other_order)
 {
 	__u64 large, small;
 	int ret;
@@ -181,7 +181,7 @@ static void refuse(struct env *env, unsigned int times)
 }
 
 /* Neither memory nor the log fills */
-static void thousands_of_refusals(struct env *env)
+CASE(thousands_of_refusals)
 {
 	const long locked = locked_kib();
 	unsigned int lines, windows = 0;
@@ -231,7 +231,7 @@ static void come_and_go(struct env *env, unsigned int times, __u32 shift, __u64 
 	}
 }
 
-static void windows_that_come_and_go(struct env *env)
+CASE(windows_that_come_and_go)
 {
 	const long locked = locked_kib();
 	unsigned int lines;
@@ -257,6 +257,33 @@ static void windows_that_come_and_go(struct env *env)
 	expect_usual_window(env);
 }
 
+/* What could be in a window costs nobody time, what is there does */
+CASE(huge_and_nearly_empty)
+{
+	const unsigned long size = 1UL << 50;
+	__u8 *mem = new_memory(1 << 20);
+	unsigned int levels, made = 0;
+	__u64 start;
+
+	open_without_window(env);
+	vfio_register(&env->dev, mem, 1 << 20);
+	for (levels = 2; levels <= 5; levels++) {
+		if (vfio_add_window(&env->dev, SHIFT, size, levels, &start))
+			continue;
+		made++;
+		expect(env, vfio_unmap(&env->dev, start, size) == 0);
+		expect(env, vfio_map(&env->dev, start + size / 3 * 2 / PAGE * PAGE,
+				     mem, 1 << 20) == 0);
+		expect(env, vfio_unregister(&env->dev, mem, 1 << 20) == -EBUSY);
+		expect(env, vfio_unmap(&env->dev, start, size) == 0);
+		expect(env, vfio_unregister(&env->dev, mem, 1 << 20) == 0);
+		vfio_register(&env->dev, mem, 1 << 20);
+		expect(env, vfio_remove_window(&env->dev, start) == 0);
+	}
+	if (!made)
+		case_skip("no window of 2^50 bytes");
+}
+
 /* What follows is done by nobody, who may lock @kib more; not all can read /proc */
 static void become_nobody(long kib)
 {
@@ -276,7 +303,7 @@ static void become_root(void)
  * Each LIOBN still holds the table that it was bound to.  That table is no longer a
  * window.  Nobody accounts for what it would hold, so it must hold nothing.
  */
-static void removed_but_bound(struct env *env)
+CASE(removed_but_bound)
 {
 	const unsigned int rounds = 200;
 	const long limit = 64 << 10;
@@ -308,44 +335,7 @@ static void removed_but_bound(struct env *env)
 	expect(env, released(env));
 }
 
-/* What could be in a window costs nobody time, what is there does */
-static void huge_and_nearly_empty(struct env *env)
-{
-	const unsigned long size = 1UL << 50;
-	__u8 *mem = new_memory(1 << 20);
-	unsigned int levels, made = 0;
-	__u64 start;
-
-	open_without_window(env);
-	vfio_register(&env->dev, mem, 1 << 20);
-	for (levels = 2; levels <= 5; levels++) {
-		if (vfio_add_window(&env->dev, SHIFT, size, levels, &start))
-			continue;
-		made++;
-		expect(env, vfio_unmap(&env->dev, start, size) == 0);
-		expect(env, vfio_map(&env->dev, start + size / 3 * 2 / PAGE * PAGE,
-				     mem, 1 << 20) == 0);
-		expect(env, vfio_unregister(&env->dev, mem, 1 << 20) == -EBUSY);
-		expect(env, vfio_unmap(&env->dev, start, size) == 0);
-		expect(env, vfio_unregister(&env->dev, mem, 1 << 20) == 0);
-		vfio_register(&env->dev, mem, 1 << 20);
-		expect(env, vfio_remove_window(&env->dev, start) == 0);
-	}
-	if (!made)
-		case_skip("no window of 2^50 bytes");
-}
-
-static const struct test_case cases[] = {
-	CASE(too_large_for_memory),
-	CASE(too_large_beside_a_window),
-	CASE(in_the_other_order),
-	CASE(thousands_of_refusals),
-	CASE(windows_that_come_and_go),
-	CASE(huge_and_nearly_empty),
-	CASE(removed_but_bound),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

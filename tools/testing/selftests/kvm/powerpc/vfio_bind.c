@@ -27,7 +27,7 @@ static bool pinned(const struct env *env)
 }
 
 /* Errors of all attributes, and of adding and deleting a file */
-static void errno_of_add_and_del(struct env *env)
+CASE(errno_of_add_and_del)
 {
 	int null = open("/dev/null", O_RDWR);
 
@@ -46,7 +46,7 @@ static void errno_of_add_and_del(struct env *env)
 	expect(env, vm_del_fd(&env->vm, env->dev.group) == -ENOENT);
 }
 
-static void errno_of_bind(struct env *env)
+CASE(errno_of_bind)
 {
 	struct vm other;
 	int foreign;
@@ -89,7 +89,7 @@ static void errno_of_bind(struct env *env)
 }
 
 /* In no container; in one without IOMMU driver; and then as it should be */
-static void errno_of_unconfigured_group(struct env *env)
+CASE(errno_of_unconfigured_group)
 {
 	vm_create(&env->vm, 16 << 20);
 	vfio_open_only_group(&env->dev);
@@ -111,7 +111,7 @@ static void errno_of_unconfigured_group(struct env *env)
 }
 
 /* The memory that the table leads to is another process's */
-static void errno_of_foreign_memory(struct env *env)
+CASE(errno_of_foreign_memory)
 {
 	int status;
 	pid_t pid;
@@ -133,7 +133,7 @@ static void errno_of_foreign_memory(struct env *env)
 	expect(env, !status);
 }
 
-static void pin_keeps_the_container(struct env *env)
+CASE(pin_keeps_the_container)
 {
 	begin(env);
 	expect(env, pinned(env));
@@ -156,7 +156,7 @@ static void pin_keeps_the_container(struct env *env)
 	vfio_open_group(&env->dev);
 }
 
-static void bound_twice_is_bound_once(struct env *env)
+CASE(bound_twice_is_bound_once)
 {
 	begin(env);
 	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == 0);
@@ -169,7 +169,7 @@ static void bound_twice_is_bound_once(struct env *env)
 }
 
 /* A 32-bit and a 64-bit window of one group, each with its LIOBN */
-static void two_windows_of_a_group(struct env *env)
+CASE(two_windows_of_a_group)
 {
 	const long user = FROM_USER;
 	__u64 start;
@@ -194,7 +194,7 @@ static void two_windows_of_a_group(struct env *env)
 }
 
 /* One LIOBN on the groups of two devices, in one container: both see the entry */
-static void one_table_of_two_groups(struct env *env)
+CASE(one_table_of_two_groups)
 {
 	__u8 *page = NULL;
 	struct vfio_dev other;
@@ -237,7 +237,7 @@ static void one_table_of_two_groups(struct env *env)
 }
 
 /* Each group is told of each invalidation: five are too many where it has to be quick */
-static void one_table_of_five_groups(struct env *env)
+CASE(one_table_of_five_groups)
 {
 	const struct vfio_dev *last = &env->dev;
 	struct vfio_dev more[4];
@@ -273,8 +273,8 @@ static void one_table_of_five_groups(struct env *env)
 	expect(env, stat_of(env, "tce_virtual_mode") == slow + 2);
 }
 
-/* The kernel changes at most four tables for a hypercall; user space may change more */
-static void more_tables_than_the_kernel_serves(struct env *env)
+/* The kernel changes four tables for a hypercall, and no more: user space may */
+CASE(more_tables_than_the_kernel_serves)
 {
 	struct vfio_dev more[4];
 	const struct vfio_dev *last = &env->dev;
@@ -315,7 +315,7 @@ static void more_tables_than_the_kernel_serves(struct env *env)
 }
 
 /* After GROUP_DEL hypercalls do not reach the table */
-static void released_group_is_left_alone(struct env *env)
+CASE(released_group_is_left_alone)
 {
 	__u8 *page;
 
@@ -368,7 +368,7 @@ static void *close_one(void *arg)
 }
 
 /* All descriptors closed at once, by a thread each; then all is free again */
-static void closed_by_racing_threads(struct env *env)
+CASE(closed_by_racing_threads)
 {
 	struct closing closing[6];
 	pthread_t threads[6];
@@ -418,7 +418,7 @@ static void *close_liobn(void *arg)
 	return NULL;
 }
 
-static void released_by_racing_threads(struct env *env)
+CASE(released_by_racing_threads)
 {
 	void *(*work[])(void *) = { del_group, remove_and_create, close_liobn };
 	pthread_t threads[3];
@@ -445,7 +445,7 @@ static void released_by_racing_threads(struct env *env)
 }
 
 /* QEMU: start, the large window, and a guest that resets itself a hundred times */
-static void qemu_start_large_window_reset(struct env *env)
+CASE(qemu_start_large_window_reset)
 {
 	const unsigned int big = 24, small = 16;
 	const long user = FROM_USER;
@@ -491,7 +491,7 @@ static void qemu_start_large_window_reset(struct env *env)
 }
 
 /* QEMU: unplug; then plug in again, and bind the LIOBN that stayed */
-static void qemu_unplug_and_replug(struct env *env)
+CASE(qemu_unplug_and_replug)
 {
 	unsigned int i;
 
@@ -520,7 +520,7 @@ static void qemu_unplug_and_replug(struct env *env)
 }
 
 /* QEMU: quit and SIGKILL are no calls at all, with the device at work */
-static void qemu_is_gone(struct env *env)
+CASE(qemu_is_gone)
 {
 	unsigned int i;
 	int status;
@@ -544,26 +544,7 @@ static void qemu_is_gone(struct env *env)
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 }
 
-static const struct test_case cases[] = {
-	CASE(errno_of_add_and_del),
-	CASE(errno_of_bind),
-	CASE(errno_of_unconfigured_group),
-	CASE(errno_of_foreign_memory),
-	CASE(pin_keeps_the_container),
-	CASE(bound_twice_is_bound_once),
-	CASE(two_windows_of_a_group),
-	CASE(one_table_of_two_groups),
-	CASE(one_table_of_five_groups),
-	CASE(more_tables_than_the_kernel_serves),
-	CASE(released_group_is_left_alone),
-	CASE(closed_by_racing_threads),
-	CASE(released_by_racing_threads),
-	CASE(qemu_start_large_window_reset),
-	CASE(qemu_unplug_and_replug),
-	CASE(qemu_is_gone),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

@@ -57,7 +57,7 @@ static bool reaches(struct env *env, __u64 bus)
 	return page[0] != 0x5a || page[PAGE - 1] != 0x5a;
 }
 
-static void given_back_without_memory(struct env *env)
+CASE(given_back_without_memory)
 {
 	unsigned int nth, reached = 0;
 	bool failed = true;
@@ -90,11 +90,7 @@ static void given_back_without_memory(struct env *env)
 	expect(env, !reached);
 }
 
-static const struct test_case cases[] = {
-	CASE(given_back_without_memory),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

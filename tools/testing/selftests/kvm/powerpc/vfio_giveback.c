@@ -86,17 +86,17 @@ static void let_go(struct env *env)
 	expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
 }
 
-static void after_a_vmm_was_killed(struct env *env)
+CASE(after_a_vmm_was_killed)
 {
 	vmm_of_the_device(env, kill_vmm);
 }
 
-static void after_its_window_was_removed(struct env *env)
+CASE(after_its_window_was_removed)
 {
 	vmm_of_the_device(env, remove_window);
 }
 
-static void after_a_vmm_let_go(struct env *env)
+CASE(after_a_vmm_let_go)
 {
 	vmm_of_the_device(env, let_go);
 }
@@ -110,7 +110,7 @@ static void begin_beside(struct env *env, struct vfio_dev *usb)
 	vfio_give_to(&env->dev, "vfio-pci");
 }
 
-static void host_has_the_neighbour(struct env *env)
+CASE(host_has_the_neighbour)
 {
 	int container = open("/dev/vfio/vfio", O_RDWR);
 	struct vfio_dev usb;
@@ -126,7 +126,7 @@ static void host_has_the_neighbour(struct env *env)
 	expect(env, usb_works(&usb));
 }
 
-static void neighbour_is_given_back(struct env *env)
+CASE(neighbour_is_given_back)
 {
 	struct vfio_dev usb;
 	__u8 *page;
@@ -153,15 +153,7 @@ static void neighbour_is_given_back(struct env *env)
 	wait_for_usb(&usb);
 }
 
-static const struct test_case cases[] = {
-	CASE(after_a_vmm_was_killed),
-	CASE(after_its_window_was_removed),
-	CASE(after_a_vmm_let_go),
-	CASE(host_has_the_neighbour),
-	CASE(neighbour_is_given_back),
-};
-
 int main(void)
 {
-	return run_cases_of(cases, ARRAY_SIZE(cases), USB_VENDOR, USB_DEVICE);
+	return run_cases_of(USB_VENDOR, USB_DEVICE);
 }

@@ -103,7 +103,7 @@ static void try_form(struct env *env, const struct form *form)
 	munmap(two, page);
 }
 
-static void sizes_and_flags(struct env *env)
+CASE(sizes_and_flags)
 {
 	static const struct form forms[] = {
 		{ "MAP_DMA", VFIO_IOMMU_MAP_DMA,
@@ -137,7 +137,7 @@ static void sizes_and_flags(struct env *env)
 	expect(env, released(env));
 }
 
-static void info(struct env *env)
+CASE(info)
 {
 	struct vfio_iommu_spapr_tce_info info = {
 		.argsz = INFO_SIZE,
@@ -160,7 +160,7 @@ static long eeh(struct env *env, __u32 op, __u32 argsz, __u32 flags)
 	return request(env, VFIO_EEH_PE_OP, &arg);
 }
 
-static void eeh_ops(struct env *env)
+CASE(eeh_ops)
 {
 	const __u32 size = EEH_SIZE;
 	struct vfio_eeh_pe_op inject = {
@@ -225,7 +225,7 @@ static void try_reset(struct env *env, __u32 how)
 	expect(env, page[PAGE] == 0);
 }
 
-static void eeh_resets(struct env *env)
+CASE(eeh_resets)
 {
 	begin(env);
 	vfio_open_device(&env->dev);
@@ -247,7 +247,7 @@ struct range {
 	long must;
 };
 
-static void map_edges(struct env *env)
+CASE(map_edges)
 {
 	const __u64 mem = (begin(env), (uintptr_t)env->vm.mem);
 	const __u64 size = env->vm.size;
@@ -289,7 +289,7 @@ static void map_edges(struct env *env)
 	expect(env, released(env));
 }
 
-static void unmap_edges(struct env *env)
+CASE(unmap_edges)
 {
 	static const struct range ranges[] = {
 		{ "unmap nothing", 0, 0, 0, 0 },
@@ -321,7 +321,7 @@ static void unmap_edges(struct env *env)
 	expect(env, vfio_unmap(&env->dev, 0, PAGE) == -ENXIO);
 }
 
-static void memory_edges(struct env *env)
+CASE(memory_edges)
 {
 	const __u64 mem = (begin(env), (uintptr_t)env->vm.mem);
 	const __u64 size = env->vm.size;
@@ -369,7 +369,7 @@ struct shape {
 	long must;
 };
 
-static void window_edges(struct env *env)
+CASE(window_edges)
 {
 	static const struct shape shapes[] = {
 		{ "no page size", 0, WINDOW, 1, -EINVAL },
@@ -413,7 +413,7 @@ static void window_edges(struct env *env)
 }
 
 /* As many as the machine has: one more is refused, and each can be given back */
-static void more_windows_than_there_are(struct env *env)
+CASE(more_windows_than_there_are)
 {
 	__u64 start[8];
 	unsigned int nr = 0;
@@ -439,7 +439,7 @@ static void more_windows_than_there_are(struct env *env)
 }
 
 /* The caller never learns of a window whose address cannot be handed out */
-static void window_to_read_only_memory(struct env *env)
+CASE(window_to_read_only_memory)
 {
 	const size_t size = sysconf(_SC_PAGESIZE);
 	struct vfio_iommu_spapr_tce_create *create = new_memory(size);
@@ -484,7 +484,7 @@ static void limit_locked(long kib)
 	ktap_need(!setrlimit(RLIMIT_MEMLOCK, &limit), "RLIMIT_MEMLOCK");
 }
 
-static void limit_of_locked_memory(struct env *env)
+CASE(limit_of_locked_memory)
 {
 	__u64 start;
 	__u8 *more;
@@ -514,7 +514,7 @@ static void limit_of_locked_memory(struct env *env)
 }
 
 /* The older interface: pages are pinned as they are mapped, and counted at once */
-static void container_of_version_1(struct env *env)
+CASE(container_of_version_1)
 {
 	const size_t size = 16 * HOST_PAGE;
 	struct vfio_iommu_spapr_register_memory memory = {
@@ -659,7 +659,7 @@ static void remove_all_windows(struct env *env)
 }
 
 /* After each pair, the books balance; and in the end the device can do DMA */
-static void any_two_threads(struct env *env)
+CASE(any_two_threads)
 {
 	unsigned int a, b;
 	long locked;
@@ -700,7 +700,56 @@ static void any_two_threads(struct env *env)
 	expect(env, released_range(env, env->vm.mem, 8 << 20));
 }
 
-static void any_two_threads_of_version_1(struct env *env)
+/* Two threads register the same memory at a time: one of them has done so */
+struct twice {
+	struct env *env;
+	pthread_barrier_t meet;
+	int ret;
+};
+
+static void *register_when_met(void *arg)
+{
+	struct twice *twice = arg;
+
+	for (;;) {
+		pthread_barrier_wait(&twice->meet);
+		if (atomic_load(&twice->env->stop))
+			return NULL;
+		twice->ret = vfio_try_register(&twice->env->dev, twice->env->vm.mem,
+					       1 << 18);
+		pthread_barrier_wait(&twice->meet);
+	}
+}
+
+CASE(same_memory_from_two_threads)
+{
+	struct twice twice = { .env = env };
+	pthread_t thread;
+	unsigned int i, spins;
+	int ret;
+
+	env->vm.mem = new_memory(1 << 20);
+	vfio_open_group(&env->dev);
+	vfio_register(&env->dev, env->vm.mem + (1 << 19), 1 << 18);
+	pthread_barrier_init(&twice.meet, NULL, 2);
+	pthread_create(&thread, NULL, register_when_met, &twice);
+	for (i = 0; i < 2000 && !env->failed; i++) {
+		pthread_barrier_wait(&twice.meet);
+		for (spins = i % 3000; spins; spins--)
+			atomic_load(&env->stop);
+		ret = vfio_try_register(&env->dev, env->vm.mem, 1 << 18);
+		pthread_barrier_wait(&twice.meet);
+		expect(env, ret ? ret == -EBUSY && !twice.ret : twice.ret == -EBUSY);
+		if (env->failed)
+			ktap_say("  round %u: %d and %d", i, ret, twice.ret);
+		expect(env, vfio_unregister(&env->dev, env->vm.mem, 1 << 18) == 0);
+	}
+	atomic_store(&env->stop, true);
+	pthread_barrier_wait(&twice.meet);
+	pthread_join(thread, NULL);
+}
+
+CASE(any_two_threads_of_version_1)
 {
 	const size_t size = 16 << 20;
 	const long locked = locked_kib();
@@ -732,7 +781,7 @@ static void *register_until_stopped(void *arg)
 }
 
 /* The group takes the container's driver with it; it was used after it was freed */
-static void group_leaves_during_ioctls(struct env *env)
+CASE(group_leaves_during_ioctls)
 {
 	const long locked = locked_kib();
 	pthread_t thread;
@@ -753,75 +802,7 @@ static void group_leaves_during_ioctls(struct env *env)
 	expect(env, locked_kib() == locked);
 }
 
-/* Two threads register the same memory at a time: one of them has done so */
-struct twice {
-	struct env *env;
-	pthread_barrier_t meet;
-	int ret;
-};
-
-static void *register_when_met(void *arg)
-{
-	struct twice *twice = arg;
-
-	for (;;) {
-		pthread_barrier_wait(&twice->meet);
-		if (atomic_load(&twice->env->stop))
-			return NULL;
-		twice->ret = vfio_try_register(&twice->env->dev, twice->env->vm.mem,
-					       1 << 18);
-		pthread_barrier_wait(&twice->meet);
-	}
-}
-
-static void same_memory_from_two_threads(struct env *env)
-{
-	struct twice twice = { .env = env };
-	pthread_t thread;
-	unsigned int i, spins;
-	int ret;
-
-	env->vm.mem = new_memory(1 << 20);
-	vfio_open_group(&env->dev);
-	vfio_register(&env->dev, env->vm.mem + (1 << 19), 1 << 18);
-	pthread_barrier_init(&twice.meet, NULL, 2);
-	pthread_create(&thread, NULL, register_when_met, &twice);
-	for (i = 0; i < 2000 && !env->failed; i++) {
-		pthread_barrier_wait(&twice.meet);
-		for (spins = i % 3000; spins; spins--)
-			atomic_load(&env->stop);
-		ret = vfio_try_register(&env->dev, env->vm.mem, 1 << 18);
-		pthread_barrier_wait(&twice.meet);
-		expect(env, ret ? ret == -EBUSY && !twice.ret : twice.ret == -EBUSY);
-		if (env->failed)
-			ktap_say("  round %u: %d and %d", i, ret, twice.ret);
-		expect(env, vfio_unregister(&env->dev, env->vm.mem, 1 << 18) == 0);
-	}
-	atomic_store(&env->stop, true);
-	pthread_barrier_wait(&twice.meet);
-	pthread_join(thread, NULL);
-}
-
-static const struct test_case cases[] = {
-	CASE(sizes_and_flags),
-	CASE(info),
-	CASE(eeh_ops),
-	CASE(eeh_resets),
-	CASE(map_edges),
-	CASE(unmap_edges),
-	CASE(memory_edges),
-	CASE(window_edges),
-	CASE(more_windows_than_there_are),
-	CASE(window_to_read_only_memory),
-	CASE(limit_of_locked_memory),
-	CASE(container_of_version_1),
-	CASE(any_two_threads),
-	CASE(same_memory_from_two_threads),
-	CASE(any_two_threads_of_version_1),
-	CASE(group_leaves_during_ioctls),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

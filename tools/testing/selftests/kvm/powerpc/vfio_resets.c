@@ -64,7 +64,7 @@ static void expect_translations(struct env *env, __u8 fill)
 	expect(env, !page[PAGE]);
 }
 
-static void opened_and_closed(struct env *env)
+CASE(opened_and_closed)
 {
 	unsigned int i;
 
@@ -78,7 +78,7 @@ static void opened_and_closed(struct env *env)
 	expect_released(env);
 }
 
-static void asked_for(struct env *env)
+CASE(asked_for)
 {
 	begin_with_resets(env);
 	expect_translations(env, 1);
@@ -88,7 +88,7 @@ static void asked_for(struct env *env)
 }
 
 /* User space maps and unmaps the second page meanwhile, the guest's being mapped */
-static void asked_for_while_others_map(struct env *env)
+CASE(asked_for_while_others_map)
 {
 	pthread_t thread;
 
@@ -106,7 +106,7 @@ static void asked_for_while_others_map(struct env *env)
 }
 
 /* What the other tests run with */
-static void turned_off(struct env *env)
+CASE(turned_off)
 {
 	begin_with_resets(env);
 	close(env->dev.device);
@@ -119,14 +119,7 @@ static void turned_off(struct env *env)
 	expect_released(env);
 }
 
-static const struct test_case cases[] = {
-	CASE(opened_and_closed),
-	CASE(asked_for),
-	CASE(asked_for_while_others_map),
-	CASE(turned_off),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

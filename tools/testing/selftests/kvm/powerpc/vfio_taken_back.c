@@ -59,13 +59,13 @@ static void map_and_unmap(struct env *env)
 	}
 }
 
-static void by_ioctl(struct env *env)
+CASE(by_ioctl)
 {
 	begin_without_guest(env);
 	map_and_unmap(env);
 }
 
-static void by_ioctl_of_version_1(struct env *env)
+CASE(by_ioctl_of_version_1)
 {
 	vm_create(&env->vm, 16 << 20);
 	vfio_open_group_v1(&env->dev);
@@ -82,7 +82,7 @@ static void begin_used(struct env *env)
 	expect(env, reaches(env, 1, DATA));
 }
 
-static void window_goes(struct env *env)
+CASE(window_goes)
 {
 	begin_used(env);
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
@@ -90,7 +90,7 @@ static void window_goes(struct env *env)
 	expect(env, released(env));
 }
 
-static void window_comes_anew(struct env *env)
+CASE(window_comes_anew)
 {
 	begin_used(env);
 	vfio_create_window(&env->dev, SHIFT, WINDOW);
@@ -99,7 +99,7 @@ static void window_comes_anew(struct env *env)
 }
 
 /* The next one's window is where the one before had its own */
-static void vmm_comes_anew(struct env *env)
+CASE(vmm_comes_anew)
 {
 	__u8 *before;
 
@@ -115,15 +115,7 @@ static void vmm_comes_anew(struct env *env)
 	expect(env, reaches(env, 1, DATA));
 }
 
-static const struct test_case cases[] = {
-	CASE(by_ioctl),
-	CASE(by_ioctl_of_version_1),
-	CASE(window_goes),
-	CASE(window_comes_anew),
-	CASE(vmm_comes_anew),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

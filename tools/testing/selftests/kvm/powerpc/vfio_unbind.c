@@ -215,18 +215,18 @@ static void in_all_orders(struct env *env, enum leaves leaves)
 	}
 }
 
-static void unbound_and_bound(struct env *env)
+CASE(unbound_and_bound)
 {
 	in_all_orders(env, UNBOUND);
 }
 
-static void removed_and_found(struct env *env)
+CASE(removed_and_found)
 {
 	in_all_orders(env, REMOVED);
 }
 
 /* What the device does by the new file's table, after the old one was deleted */
-static void device_follows_the_new_file(struct env *env)
+CASE(device_follows_the_new_file)
 {
 	__u8 *page;
 	struct vfio_dev old;
@@ -257,7 +257,7 @@ static void device_follows_the_new_file(struct env *env)
 }
 
 /* The same file in two VMs, neither of which ends what is the other's */
-static void dead_in_two_machines(struct env *env)
+CASE(dead_in_two_machines)
 {
 	struct env second = *env;
 	struct vfio_dev old;
@@ -312,7 +312,7 @@ static void *bind_old(void *arg)
 }
 
 /* The old file is bound while its device goes to a new one: which table is meant? */
-static void binding_races_with_unbinding(struct env *env)
+CASE(binding_races_with_unbinding)
 {
 	struct binding binding = { .env = env };
 	unsigned int round;
@@ -359,7 +359,7 @@ static void *guest_maps(void *arg)
 }
 
 /* The guest goes on, as it cannot know; all memory is free when the group is gone */
-static void guest_goes_on(struct env *env)
+CASE(guest_goes_on)
 {
 	const long locked = (find_device(env), locked_kib());
 	unsigned int round;
@@ -617,7 +617,22 @@ static void argument_is_absent(struct env *env, int fd, unsigned long nr)
 	end_call(&call, &absent);
 }
 
-static void argument_of_a_container_is_absent(struct env *env)
+CASE(argument_of_a_group_is_absent)
+{
+	static const unsigned long calls[] = {
+		VFIO_GROUP_GET_STATUS, VFIO_GROUP_SET_CONTAINER,
+		VFIO_GROUP_GET_DEVICE_FD,
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(calls) && !env->failed; i++) {
+		open_vmm(env);
+		argument_is_absent(env, env->dev.group, calls[i]);
+		close_vmm(env);
+	}
+}
+
+CASE(argument_of_a_container_is_absent)
 {
 	static const unsigned long calls[] = {
 		VFIO_IOMMU_SPAPR_TCE_GET_INFO, VFIO_IOMMU_MAP_DMA,
@@ -633,21 +648,6 @@ static void argument_of_a_container_is_absent(struct env *env)
 		argument_is_absent(env, env->dev.container, calls[i]);
 		wait_for_locked(locked);
 		expect(env, locked_kib() == locked);
-		close_vmm(env);
-	}
-}
-
-static void argument_of_a_group_is_absent(struct env *env)
-{
-	static const unsigned long calls[] = {
-		VFIO_GROUP_GET_STATUS, VFIO_GROUP_SET_CONTAINER,
-		VFIO_GROUP_GET_DEVICE_FD,
-	};
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(calls) && !env->failed; i++) {
-		open_vmm(env);
-		argument_is_absent(env, env->dev.group, calls[i]);
 		close_vmm(env);
 	}
 }
@@ -683,7 +683,7 @@ static void open_v1(struct env *env)
 }
 
 /* Memory that is pinned for the device, and does not come; nor does anything stay */
-static void memory_is_absent(struct env *env)
+CASE(memory_is_absent)
 {
 	const long locked = locked_kib();
 	struct absent absent;
@@ -715,8 +715,8 @@ static void memory_is_absent(struct env *env)
 	expect(env, locked_kib() == locked);
 }
 
-/* The absent memory comes when the container is no longer charged for it, or again */
-static void disabled_while_memory_is_absent(struct env *env)
+/* Memory comes when the container is not charged for it any more, or anew */
+CASE(disabled_while_memory_is_absent)
 {
 	struct absent absent;
 	union argument arg;
@@ -744,7 +744,7 @@ static void disabled_while_memory_is_absent(struct env *env)
 }
 
 /* Two threads that register the same memory meet while it is pinned: one has done it */
-static void registered_twice_while_absent(struct env *env)
+CASE(registered_twice_while_absent)
 {
 	union argument args[2];
 	struct call calls[2];
@@ -769,7 +769,7 @@ static void registered_twice_while_absent(struct env *env)
 }
 
 /* The group leaves by its owner's will; and the container begins anew meanwhile */
-static void container_begins_anew_during_a_call(struct env *env)
+CASE(container_begins_anew_during_a_call)
 {
 	const long locked = locked_kib();
 	struct call call, unset;
@@ -816,7 +816,7 @@ static void container_begins_anew_during_a_call(struct env *env)
 }
 
 /* A window is made, and where it begins cannot be said: the page has gone again */
-static void answer_is_absent(struct env *env)
+CASE(answer_is_absent)
 {
 	const long locked = locked_kib();
 	__u64 size = 8 * WINDOW;
@@ -861,7 +861,7 @@ static void answer_is_absent(struct env *env)
  * Memory that two containers of a process have registered is held until neither has.
  * The first one's success says nothing of what the second one's devices reach.
  */
-static void memory_of_two_containers(struct env *env)
+CASE(memory_of_two_containers)
 {
 	struct vfio_dev other;
 	long locked;
@@ -894,24 +894,7 @@ static void memory_of_two_containers(struct env *env)
 	expect(env, vfio_map(&other, 0, env->vm.mem + DATA, PAGE) == -EINVAL);
 }
 
-static const struct test_case cases[] = {
-	CASE(unbound_and_bound),
-	CASE(removed_and_found),
-	CASE(device_follows_the_new_file),
-	CASE(dead_in_two_machines),
-	CASE(binding_races_with_unbinding),
-	CASE(guest_goes_on),
-	CASE(argument_of_a_group_is_absent),
-	CASE(argument_of_a_container_is_absent),
-	CASE(memory_is_absent),
-	CASE(disabled_while_memory_is_absent),
-	CASE(registered_twice_while_absent),
-	CASE(container_begins_anew_during_a_call),
-	CASE(answer_is_absent),
-	CASE(memory_of_two_containers),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

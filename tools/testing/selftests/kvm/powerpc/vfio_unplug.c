@@ -94,18 +94,18 @@ static void lose_device(struct env *env, bool bound)
 	env->failed |= again.failed | third.failed;
 }
 
-static void group_was_added(struct env *env)
+CASE(group_was_added)
 {
 	lose_device(env, false);
 }
 
-static void group_was_bound(struct env *env)
+CASE(group_was_bound)
 {
 	lose_device(env, true);
 }
 
 /* Its VMM ends by a signal, or anyhow, with everything open */
-static void group_was_left(struct env *env)
+CASE(group_was_left)
 {
 	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
 	begin(env);
@@ -114,7 +114,7 @@ static void group_was_left(struct env *env)
 	vfio_rescan();
 }
 
-static void device_of_the_last_case(struct env *env)
+CASE(device_of_the_last_case)
 {
 	vfio_find(&env->dev, EDU_VENDOR, EDU_DEVICE);
 	begin_again(env);
@@ -135,7 +135,7 @@ static void begin_with_neighbour(struct env *env, struct vfio_dev *usb)
 }
 
 /* The host finds the other device again, and the VMM's works on */
-static void neighbour_is_found_again(struct env *env)
+CASE(neighbour_is_found_again)
 {
 	struct vfio_dev usb;
 
@@ -154,7 +154,7 @@ static void neighbour_is_found_again(struct env *env)
 }
 
 /* The same while the VMM has removed its window, as it does when its guest is reset */
-static void neighbour_is_found_without_a_window(struct env *env)
+CASE(neighbour_is_found_without_a_window)
 {
 	struct vfio_dev usb;
 	__u64 start;
@@ -199,7 +199,7 @@ static void drop_node(struct env *env, const char *node)
 }
 
 /* A host bridge goes, and its group's data with it; the VMM still has the group */
-static void host_bridge_goes(struct env *env)
+CASE(host_bridge_goes)
 {
 	const unsigned int groups = count_groups();
 	char node[PATH_MAX];
@@ -223,17 +223,7 @@ static void host_bridge_goes(struct env *env)
 	close(env->dev.group);
 }
 
-static const struct test_case cases[] = {
-	CASE(group_was_added),
-	CASE(group_was_bound),
-	CASE(group_was_left),
-	CASE(device_of_the_last_case),
-	CASE(neighbour_is_found_again),
-	CASE(neighbour_is_found_without_a_window),
-	CASE(host_bridge_goes),
-};
-
 int main(void)
 {
-	return run_cases(cases, ARRAY_SIZE(cases));
+	return run_cases();
 }

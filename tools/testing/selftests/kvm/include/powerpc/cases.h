@@ -59,25 +59,56 @@ struct env {
 	}								\
 } while (0)
 
+/**
+ * struct test_case - a case, which kselftest_harness.h has no place for: each of them may
+ *	be run on several tiers, and fails when the kernel's log has a complaint
+ * @next: the case after it
+ * @name: its name
+ * @run: does it
+ * @line: where it is written
+ */
 struct test_case {
+	struct test_case *next;
 	const char *name;
 	void (*run)(struct env *env);
+	unsigned int line;
 };
 
-#define CASE(name)	{ #name, name }
+void add_case(struct test_case *test);
+
+/* A case of this program: its body follows, and gets @env */
+#define CASE(what)							\
+static void case_##what(struct env *env);				\
+static void __attribute__((constructor)) add_##what(void)		\
+{									\
+	static struct test_case test = {				\
+		.name = #what, .run = case_##what, .line = __LINE__,	\
+	};								\
+									\
+	add_case(&test);						\
+}									\
+static void case_##what(struct env *env)
+
+/* A case that is a call, of a function with @env and these arguments */
+#define CASE_CALL(what, call, ...)					\
+CASE(what)								\
+{									\
+	call(env, ##__VA_ARGS__);					\
+}									\
+static void case_##what(struct env *env)
 
 /*
- * Run each case in a process of its own, which gives everything back by ending.
- * A complaint in the kernel's log fails the case that caused it.  Does not return.
+ * Run the cases in the order in which they are written, each in a process of its own,
+ * which gives everything back by ending.  A complaint in the kernel's log fails the case
+ * that caused it.  Does not return.
  */
-int run_cases(const struct test_case *cases, unsigned int nr);
+int run_cases(void);
 
 /* The same with another device than edu */
-int run_cases_of(const struct test_case *cases, unsigned int nr,
-		 unsigned int vendor, unsigned int device);
+int run_cases_of(unsigned int vendor, unsigned int device);
 
 /* The same with each tier that serves hypercalls before virtual mode, and none */
-int run_cases_on_tiers(const struct test_case *cases, unsigned int nr);
+int run_cases_on_tiers(void);
 
 /* The kernel's switch of the tiers */
 #define TIERS	"/sys/module/kvm_hv/parameters/tce_tiers"

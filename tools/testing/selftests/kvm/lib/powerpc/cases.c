@@ -390,6 +390,19 @@ void need_pages_of_64k(void)
 		case_skip("the kernel's pages are smaller than 64K");
 }
 
+static struct test_case *cases;
+
+void add_case(struct test_case *test)
+{
+	struct test_case **at = &cases;
+
+	/* Whatever the order is in which constructors run */
+	while (*at && (*at)->line < test->line)
+		at = &(*at)->next;
+	test->next = *at;
+	*at = test;
+}
+
 /* Exit code of the case; -1 when it died, or the kernel complained */
 static int run_case(const struct test_case *test, struct env *env)
 {
@@ -440,49 +453,47 @@ static bool chosen(const struct test_case *test)
 	return !only || !strcmp(only, test->name);
 }
 
-static void run_chosen(const struct test_case *cases, unsigned int nr,
-		       struct env *env, const char *how)
+static void run_chosen(struct env *env, const char *how)
 {
-	unsigned int i;
+	const struct test_case *test;
 	int code;
 
-	for (i = 0; i < nr; i++) {
+	for (test = cases; test; test = test->next) {
 		const char *skipped = "";
 
-		if (!chosen(&cases[i]))
+		if (!chosen(test))
 			continue;
-		code = run_case(&cases[i], env);
+		code = run_case(test, env);
 		if (code == KTAP_SKIP)
 			skipped = " # SKIP";
-		ktap_ok(!code || *skipped, "%s%s%s", cases[i].name, how,
-			skipped);
+		ktap_ok(!code || *skipped, "%s%s%s", test->name, how, skipped);
 	}
 }
 
-static unsigned int count_chosen(const struct test_case *cases, unsigned int nr)
+static unsigned int count_chosen(void)
 {
-	unsigned int i, n = 0;
+	const struct test_case *test;
+	unsigned int n = 0;
 
-	for (i = 0; i < nr; i++)
-		n += chosen(&cases[i]);
+	for (test = cases; test; test = test->next)
+		n += chosen(test);
 	return n;
 }
 
-int run_cases_of(const struct test_case *cases, unsigned int nr,
-		 unsigned int vendor, unsigned int device)
+int run_cases_of(unsigned int vendor, unsigned int device)
 {
 	struct env env = { .liobn = LIOBN };
 
-	ktap_plan(count_chosen(cases, nr));
+	ktap_plan(count_chosen());
 	vfio_find(&env.dev, vendor, device);
-	run_chosen(cases, nr, &env, "");
+	run_chosen(&env, "");
 	ktap_end();
 	return 0;
 }
 
-int run_cases(const struct test_case *cases, unsigned int nr)
+int run_cases(void)
 {
-	return run_cases_of(cases, nr, EDU_VENDOR, EDU_DEVICE);
+	return run_cases_of(EDU_VENDOR, EDU_DEVICE);
 }
 
 /* The fastest tiers off, one after the other; the last one serves virtual mode */
@@ -508,7 +519,7 @@ static bool tier_is_chosen(unsigned int i)
 	return !only || strstr(only, tiers[i].mask);
 }
 
-int run_cases_on_tiers(const struct test_case *cases, unsigned int nr)
+int run_cases_on_tiers(void)
 {
 	unsigned int i, n = choose_tiers(tiers[0].mask) ? ARRAY_SIZE(tiers) : 1;
 	unsigned int runs = 0;
@@ -516,13 +527,13 @@ int run_cases_on_tiers(const struct test_case *cases, unsigned int nr)
 
 	for (i = 0; i < n; i++)
 		runs += tier_is_chosen(i);
-	ktap_plan(runs * count_chosen(cases, nr));
+	ktap_plan(runs * count_chosen());
 	vfio_find(&env.dev, EDU_VENDOR, EDU_DEVICE);
 	for (i = 0; i < n; i++) {
 		if (!tier_is_chosen(i))
 			continue;
 		choose_tiers(tiers[i].mask);
-		run_chosen(cases, nr, &env, tiers[i].how);
+		run_chosen(&env, tiers[i].how);
 	}
 	choose_tiers(tiers[0].mask);
 	ktap_end();
