@@ -49,13 +49,11 @@ static const char *name_of(long answer)
 static void try_lines(struct env *env, const char *name, __u64 nr,
 		      const struct line *lines, unsigned int count)
 {
-	const long user = FROM_USER;
 	const struct line *l;
 	long answer;
 
 	for (l = lines; l < lines + count; l++) {
-		answer = vm_hypercall(&env->vm, &user, nr, l->liobn, l->bus,
-				      l->arg, l->n);
+		answer = hcall_of(env, l->liobn, nr, l->bus, l->arg, l->n);
 		ktap_say("  %-18s %llx %-16llx %-16llx %-16llx %-11s %s", name,
 			 l->liobn, l->bus, l->arg, l->n, name_of(l->answer),
 			 l->why);
@@ -164,8 +162,7 @@ CASE(h_put_tce_indirect)
 	};
 
 	begin_lines(env);
-	try_lines(env, "H_PUT_TCE_INDIRECT", H_PUT_TCE_INDIRECT, lines,
-		  ARRAY_SIZE(lines));
+	try_lines(env, "H_PUT_TCE_INDIRECT", H_PUT_TCE_INDIRECT, lines, ARRAY_SIZE(lines));
 	end_lines(env);
 }
 
@@ -226,25 +223,23 @@ CASE(h_get_tce)
 /* The window behind the LIOBN is gone: only H_GET_TCE does without */
 CASE(after_the_window_was_removed)
 {
-	static const struct line one = {
-		LIOBN, 0, DATA | RW, 0, USER, "the window was removed",
-	}, list = {
-		LIOBN, 0, GOOD, 1, USER, "the window was removed",
-	}, none = {
-		LIOBN, 0, 0, 1, USER, "the window was removed",
-	}, past = {
-		LIOBN, LAST, 0, 2, PARAMETER, "past the last entry",
-	}, read = {
-		LIOBN, 0, 0, 0, SUCCESS, "the window was removed",
+	static const struct line put[] = {
+		{ LIOBN, 0, DATA | RW, 0, USER, "the window was removed" },
+	}, list[] = {
+		{ LIOBN, 0, GOOD, 1, USER, "the window was removed" },
+	}, stuff[] = {
+		{ LIOBN, 0, 0, 1, USER, "the window was removed" },
+		{ LIOBN, LAST, 0, 2, PARAMETER, "past the last entry" },
+	}, get[] = {
+		{ LIOBN, 0, 0, 0, SUCCESS, "the window was removed" },
 	};
 
 	begin_lines(env);
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
-	try_lines(env, "H_PUT_TCE", H_PUT_TCE, &one, 1);
-	try_lines(env, "H_PUT_TCE_INDIRECT", H_PUT_TCE_INDIRECT, &list, 1);
-	try_lines(env, "H_STUFF_TCE", H_STUFF_TCE, &none, 1);
-	try_lines(env, "H_STUFF_TCE", H_STUFF_TCE, &past, 1);
-	try_lines(env, "H_GET_TCE", H_GET_TCE, &read, 1);
+	try_lines(env, "H_PUT_TCE", H_PUT_TCE, put, ARRAY_SIZE(put));
+	try_lines(env, "H_PUT_TCE_INDIRECT", H_PUT_TCE_INDIRECT, list, ARRAY_SIZE(list));
+	try_lines(env, "H_STUFF_TCE", H_STUFF_TCE, stuff, ARRAY_SIZE(stuff));
+	try_lines(env, "H_GET_TCE", H_GET_TCE, get, ARRAY_SIZE(get));
 	expect(env, released(env));
 }
 

@@ -13,16 +13,12 @@
  * program); tce_load=N for that load alone, the way that tce_way=NAME says.
  */
 #include <endian.h>
-#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
-#include <linux/vfio.h>
 
 #include "cases.h"
 
@@ -118,8 +114,7 @@ static void user_set(struct bench *b, __u64 bus, __u64 tce)
 		int ret = tce & RW ? vfio_map(&b->dev[i], bus, mem, PAGE) :
 				     vfio_unmap(&b->dev[i], bus, PAGE);
 
-		ktap_need(!ret, "user space changing the entry of 0x%llx",
-			  (unsigned long long)bus);
+		ktap_need(!ret, "user space changing the entry of 0x%llx", bus);
 	}
 }
 
@@ -314,8 +309,7 @@ static void measure(struct bench *b, const struct load *load)
 					    b->rounds : 0);
 	ktap_say("bench id=%u rounds=%u way=%s config=%s load=%s ns=%llu served=%s exits=%lu%s",
 		 b->id, b->rounds, b->way->name, b->config->name, load->name,
-		 (unsigned long long)ticks_to_ns(ticks), who,
-		 exits / b->rounds, counted);
+		 ticks_to_ns(ticks), who, exits / b->rounds, counted);
 }
 
 /* In a process of its own, which gives everything back by ending */

@@ -4,8 +4,6 @@
  * registers much is over before that is.
  */
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <unistd.h>
 
 #include "cases.h"
@@ -110,35 +108,22 @@ static void let_register(struct stranger *other)
 	ktap_need(!stranger_do(other, register_small), "registering");
 }
 
-CASE(register_beside_a_register)
-{
-	beside_a_register(env, let_register);
-}
+CASE_CALL(register_beside_a_register, beside_a_register, let_register);
 
 static void let_unregister(struct stranger *other)
 {
 	ktap_need(!stranger_do(other, stranger_unregister), "unregistering");
 }
 
-CASE(unregister_beside_a_register)
-{
-	beside_a_register(env, let_unregister);
-}
+CASE_CALL(unregister_beside_a_register, beside_a_register, let_unregister);
 
 static void let_remove(struct stranger *other)
 {
 	ktap_need(!stranger_do(other, stranger_remove_window), "removing the window");
 }
 
-CASE(window_beside_a_register)
-{
-	beside_a_register(env, let_remove);
-}
-
-CASE(exit_beside_a_register)
-{
-	beside_a_register(env, stranger_end);
-}
+CASE_CALL(window_beside_a_register, beside_a_register, let_remove);
+CASE_CALL(exit_beside_a_register, beside_a_register, stranger_end);
 
 int main(void)
 {

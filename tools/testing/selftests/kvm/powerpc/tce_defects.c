@@ -8,27 +8,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <linux/kvm.h>
 #include <linux/userfaultfd.h>
-#include <linux/vfio.h>
 
 #include "cases.h"
-
-static __u64 get_of(struct env *env, __u64 liobn, __u64 bus)
-{
-	const long user = FROM_USER;
-
-	return vm_hypercall(&env->vm, &user, H_GET_TCE, liobn, bus, 0, 0) ?
-		~0UL : env->vm.value;
-}
 
 /* Maps and clears the first entries on the CPU of the guest that @arg has */
 static void *map_and_clear(void *arg)
@@ -75,8 +63,7 @@ CASE(d1_ioctl_races_with_hypercall)
 		expect(env, indirect(env, 0, LIST, 16) == H_SUCCESS);
 		expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);
 	}
-	atomic_store(&env->stop, true);
-	pthread_join(thread, NULL);
+	stop_thread(env, thread);
 
 	expect(env, vfio_unmap(&env->dev, 0, 0x10000) == 0);
 	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
@@ -125,8 +112,7 @@ static __u8 *begin_half_registered(struct env *env)
 {
 	__u8 *more;
 
-	prepare(env, 17);
-	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+	begin_with_pages(env, 17);
 	more = vm_add_memory(&env->vm, 1, HOLE, 1 << 20);
 	vfio_register(&env->dev, more, 0x10000);
 	return more;
@@ -181,7 +167,7 @@ CASE(d7_group_without_container)
 	prepare(env, SHIFT);
 	container = env->dev.container;
 	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
-	expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
+	expect(env, vfio_leave(&env->dev) == 0);
 	expect(env, vm_group_add(&env->vm, &env->dev) == 0);
 	for (page_shift = 12; page_shift <= 16; page_shift += 4) {
 		for (shift = 28; shift <= 33; shift++) {
@@ -209,8 +195,7 @@ CASE(d8_bound_twice_released_once)
 CASE(d9_container_unset_while_bound)
 {
 	begin(env);
-	expect(env, ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER) &&
-	       errno == EBUSY);
+	expect(env, vfio_leave(&env->dev) == -EBUSY);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, unregister(env) == -EBUSY);
 }
@@ -227,10 +212,7 @@ CASE(d9_window_removed_while_bound)
 		expect(env, put(env, 0, DATA | RW) == FROM_USER);
 		expect(env, released(env));
 		vfio_register(&env->dev, env->vm.mem, env->vm.size);
-
-		close(env->tablefd);
-		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
-		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+		renew_liobn(env);
 	}
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, unregister(env) == -EBUSY);
@@ -383,7 +365,8 @@ CASE(d11_close_under_a_hypercall)
 	pthread_join(bringer, NULL);
 	pthread_join(caller, NULL);
 	for (i = 1; i <= others; i++)
-		expect(env, get_of(env, LIOBN + i, PAGE) == 0);
+		expect(env, !hcall_of(env, LIOBN + i, H_GET_TCE, PAGE, 0, 0) &&
+		       !env->vm.value);
 }
 
 /* The kernel's log would have a warning */
@@ -507,9 +490,7 @@ CASE(p7_liobn_made_again)
 
 	begin(env);
 	for (i = 0; i < 50; i++) {
-		close(env->tablefd);
-		env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
-		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+		renew_liobn(env);
 		expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	}
 	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);

@@ -10,7 +10,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -76,19 +75,22 @@ static bool fail(struct env *env, const struct step *step, unsigned int nth)
 	return failed;
 }
 
-static void sweep(struct env *env, const struct step *step)
+static void sweep(struct env *env, const struct step *steps, unsigned int nr)
 {
-	unsigned int nth = 1;
+	const struct step *step;
+	unsigned int nth;
 
-	while (nth < AT_MOST && fail(env, step, nth))
-		nth++;
-	ktap_say("  %s: %u allocations", step->name, nth - 1);
-	expect(env, nth < AT_MOST);
+	for (step = steps; step < steps + nr; step++) {
+		nth = 1;
+		while (nth < AT_MOST && fail(env, step, nth))
+			nth++;
+		ktap_say("  %s: %u allocations", step->name, nth - 1);
+		expect(env, nth < AT_MOST);
+	}
 }
 
 static void nothing(struct env *env)
 {
-	(void)env;
 }
 
 static void expect_released(struct env *env)
@@ -150,7 +152,6 @@ static void check_taken(struct env *env, long ret)
 
 static void check_given_back(struct env *env, long ret)
 {
-	(void)ret;
 	open_group(env);
 	check_taken(env, 0);
 }
@@ -191,12 +192,10 @@ CASE(take_and_give_back)
 		{ "removing its device", open_window, try_remove_device, check_found,
 		  { -ENOMEM } },
 	};
-	unsigned int i;
 
 	vm_create(&env->vm, 16 << 20);
 	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
-	for (i = 0; i < ARRAY_SIZE(steps); i++)
-		sweep(env, &steps[i]);
+	sweep(env, steps, ARRAY_SIZE(steps));
 }
 
 /*
@@ -228,7 +227,7 @@ CASE(create_liobn)
 	};
 
 	vm_create(&env->vm, 1 << 20);
-	sweep(env, &step);
+	sweep(env, &step, 1);
 }
 
 static void map_shadow(struct env *env)
@@ -241,13 +240,11 @@ static void map_shadow(struct env *env)
 /* A call that reads a time from there, which is 0 */
 static long fault_shadow(struct env *env)
 {
-	(void)env;
 	return nanosleep((const struct timespec *)shadow, NULL) ? -errno : 0;
 }
 
 static void unmap_shadow(struct env *env, long ret)
 {
-	(void)ret;
 	expect(env, !*shadow);
 	munmap((void *)shadow, MORE);
 	close(env->tablefd);
@@ -261,7 +258,7 @@ CASE(fault_of_a_shadow)
 	};
 
 	vm_create(&env->vm, 1 << 20);
-	sweep(env, &step);
+	sweep(env, &step, 1);
 }
 
 /*
@@ -299,7 +296,7 @@ CASE(bind)
 
 	prepare(env, SHIFT);
 	close(env->tablefd);
-	sweep(env, &step);
+	sweep(env, &step, 1);
 }
 
 static void leave_group(struct env *env)
@@ -326,7 +323,7 @@ CASE(add_group)
 	};
 
 	prepare(env, SHIFT);
-	sweep(env, &step);
+	sweep(env, &step, 1);
 }
 
 /*
@@ -346,7 +343,7 @@ static void begin_fresh(struct env *env)
 	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
 }
 
-static void end_fresh(struct env *env)
+static void end_fresh(struct env *env, long ret)
 {
 	expect_released(env);
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
@@ -389,7 +386,7 @@ static void check_mapped(struct env *env, long ret)
 	if (there)
 		expect(env, unregister(env) == -EBUSY);
 	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
-	end_fresh(env);
+	end_fresh(env, ret);
 }
 
 static long try_map_dma(struct env *env)
@@ -403,7 +400,7 @@ static void check_map_dma(struct env *env, long ret)
 		expect(env, unregister(env) == -EBUSY);
 		expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
 	}
-	end_fresh(env);
+	end_fresh(env, ret);
 }
 
 static void map_with_levels(struct env *env, unsigned int nr)
@@ -419,7 +416,6 @@ static void map_with_levels(struct env *env, unsigned int nr)
 		  { H_NOT_ENOUGH_RESOURCES, FROM_USER } },
 		{ "MAP_DMA", begin_fresh, try_map_dma, check_map_dma, { -ENOMEM } },
 	};
-	unsigned int i;
 	__u64 start;
 
 	prepare(env, SHIFT);
@@ -432,19 +428,11 @@ static void map_with_levels(struct env *env, unsigned int nr)
 	if (vfio_add_window(&env->dev, SHIFT, WINDOW, levels, &start) || start)
 		case_skip("no such table at bus address 0");
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
-	for (i = 0; i < ARRAY_SIZE(steps); i++)
-		sweep(env, &steps[i]);
+	sweep(env, steps, ARRAY_SIZE(steps));
 }
 
-CASE(map_in_a_table_of_one_level)
-{
-	map_with_levels(env, 1);
-}
-
-CASE(map_in_a_table_of_two_levels)
-{
-	map_with_levels(env, 2);
-}
+CASE_CALL(map_in_a_table_of_one_level, map_with_levels, 1);
+CASE_CALL(map_in_a_table_of_two_levels, map_with_levels, 2);
 
 /*
  * Windows and memory
@@ -477,14 +465,13 @@ CASE(create_window)
 		if (try_window(env))
 			continue;
 		expect(env, vfio_remove_window(&env->dev, 0) == 0);
-		sweep(env, &step);
+		sweep(env, &step, 1);
 	}
 }
 
 /* Memory that nobody has touched */
 static void map_more(struct env *env)
 {
-	(void)env;
 	more = new_memory(MORE);
 }
 
@@ -510,7 +497,7 @@ CASE(register_memory)
 	};
 
 	prepare(env, SHIFT);
-	sweep(env, &step);
+	sweep(env, &step, 1);
 }
 
 /*
@@ -531,7 +518,6 @@ static long try_remove(struct env *env)
 
 static void check_removed(struct env *env, long ret)
 {
-	(void)ret;
 	expect_released(env);
 	close(env->tablefd);
 }
@@ -544,12 +530,11 @@ static long try_del(struct env *env)
 /* The table is the group's: its entries stay */
 static void check_deleted(struct env *env, long ret)
 {
-	(void)ret;
 	expect(env, put(env, 0, 0) == H_SUCCESS);
 	expect(env, unregister(env) == -EBUSY);
 	expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
 	expect(env, vm_group_add(&env->vm, &env->dev) == 0);
-	end_fresh(env);
+	end_fresh(env, ret);
 }
 
 static long try_close(struct env *env)
@@ -559,7 +544,6 @@ static long try_close(struct env *env)
 
 static void check_closed(struct env *env, long ret)
 {
-	(void)ret;
 	expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
 	expect_released(env);
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
@@ -580,33 +564,25 @@ static void check_unregistered(struct env *env, long ret)
 	expect(env, ret || unregister(env) == -ENOENT);
 	if (!ret)
 		vfio_register(&env->dev, env->vm.mem, env->vm.size);
-	end_fresh(env);
-}
-
-static void check_unmapped(struct env *env, long ret)
-{
-	(void)ret;
-	end_fresh(env);
+	end_fresh(env, ret);
 }
 
 CASE(release)
 {
 	static const struct step steps[] = {
-		{ "UNMAP_DMA", begin_release, try_unmap, check_unmapped, { 0 } },
+		{ "UNMAP_DMA", begin_release, try_unmap, end_fresh, { 0 } },
 		{ "UNREGISTER_MEMORY", begin_release, try_unregister,
 		  check_unregistered, { 0 } },
 		{ "TCE_REMOVE", begin_release, try_remove, check_removed, { 0 } },
 		{ "close of a LIOBN", begin_release, try_close, check_closed, { 0 } },
 		{ "GROUP_DEL", begin_release, try_del, check_deleted, { 0 } },
 	};
-	unsigned int i;
 
 	prepare(env, SHIFT);
 	close(env->tablefd);
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
 	levels = 1;
-	for (i = 0; i < ARRAY_SIZE(steps); i++)
-		sweep(env, &steps[i]);
+	sweep(env, steps, ARRAY_SIZE(steps));
 }
 
 int main(void)

@@ -8,18 +8,9 @@
  * while it counts a translation.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <linux/kvm.h>
-#include <linux/mman.h>
-#include <linux/vfio.h>
 
 #include "cases.h"
 
@@ -95,8 +86,7 @@ CASE(lists_of_many_regions)
 	before = stat_of(env, "tce_invalidations");
 	ticks = vm_time(&env->vm, &map, &clear, 1);
 	ktap_say("  %llu invalidations, %llu ticks",
-		 (unsigned long long)stat_of(env, "tce_invalidations") - before,
-		 (unsigned long long)ticks);
+		 stat_of(env, "tce_invalidations") - before, ticks);
 	expect(env, stat_of(env, "tce_invalidations") - before <= 2 * 512 / 6);
 	expect(env, get(env, 0) == 0);
 	for (i = 0; i < env->vm.size / piece; i++)

@@ -7,12 +7,10 @@
  * kernel is built to notice.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 
@@ -93,16 +91,12 @@ static void stop(struct env *env, struct cpu *cpus)
 /* Nothing is held, and a transfer of the device works again */
 static void expect_usable(struct env *env)
 {
-	__u8 *page = env->vm.mem + DATA;
-
 	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
 	expect(env, released(env));
 	vfio_register(&env->dev, env->vm.mem, env->vm.size);
-	memset(page, 0x3c, PAGE);
 	expect(env, put(env, 0x100000, DATA | TCE_READ) == H_SUCCESS);
 	expect(env, put(env, 0x101000, (DATA + PAGE) | RW) == H_SUCCESS);
-	edu_copy(&env->dev, 0x100000, 0x101000, PAGE);
-	expect(env, !memcmp(page, page + PAGE, PAGE));
+	expect(env, edu_copies_page(&env->dev, 0x100000, env->vm.mem + DATA));
 	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
 	expect(env, released(env));
 }
@@ -183,10 +177,7 @@ static void memslot_goes(struct env *env)
 	munmap(more, MORE);
 }
 
-CASE(memslots_go)
-{
-	under_fire(env, memslot_goes, 20);
-}
+CASE_CALL(memslots_go, under_fire, memslot_goes, 20);
 
 static void liobn_goes(struct env *env)
 {
@@ -195,15 +186,10 @@ static void liobn_goes(struct env *env)
 	vm_bind(&env->vm, &env->dev, second);
 	usleep(500);
 	close(second);
-	close(env->tablefd);
-	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
-	expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
+	renew_liobn(env);
 }
 
-CASE(liobns_go)
-{
-	under_fire(env, liobn_goes, 20);
-}
+CASE_CALL(liobns_go, under_fire, liobn_goes, 20);
 
 static void group_goes(struct env *env)
 {
@@ -214,10 +200,7 @@ static void group_goes(struct env *env)
 	usleep(200);
 }
 
-CASE(groups_go)
-{
-	under_fire(env, group_goes, 15);
-}
+CASE_CALL(groups_go, under_fire, group_goes, 15);
 
 static void window_goes(struct env *env)
 {
@@ -227,10 +210,7 @@ static void window_goes(struct env *env)
 	usleep(200);
 }
 
-CASE(windows_go)
-{
-	under_fire(env, window_goes, 15);
-}
+CASE_CALL(windows_go, under_fire, window_goes, 15);
 
 /* Entries of a list change while it is read: what was checked is installed */
 static void list_changes(struct env *env)
@@ -244,10 +224,7 @@ static void list_changes(struct env *env)
 	}
 }
 
-CASE(lists_change)
-{
-	under_fire(env, list_changes, 10);
-}
+CASE_CALL(lists_change, under_fire, list_changes, 10);
 
 /*
  * Two LIOBNs on the tables of two groups, bound in opposite orders: whoever holds
@@ -259,8 +236,7 @@ CASE(tables_bound_crosswise)
 	struct vfio_dev other;
 	int second;
 
-	if (!vfio_find_next(&other, &env->dev, EDU_VENDOR, EDU_DEVICE))
-		case_skip("there is no device in another group");
+	need_more(env, &other, 1);
 	begin_hostile(env);
 	bind_further(env, &other);
 	second = vm_create_liobn(&env->vm, LIOBN + 1, SHIFT, ENTRIES);

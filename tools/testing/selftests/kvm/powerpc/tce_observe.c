@@ -6,17 +6,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <linux/vfio.h>
 
 #include "cases.h"
 
@@ -116,8 +113,6 @@ static void begin_virtual(struct env *env)
 
 CASE(statistics)
 {
-	const long user = FROM_USER;
-
 	begin(env);
 	fill_list(env, RW);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
@@ -135,8 +130,7 @@ CASE(statistics)
 	expect(env, put(env, 0, HOLE | RW) == FROM_USER);
 	expect(env, vm_stat(&env->vm, "tce_user_space") == 1);
 	expect(env, vm_stat(&env->vm, "tce_hard_memory") > 0);
-	expect(env, vm_hypercall(&env->vm, &user, H_PUT_TCE, LIOBN + 1, 0, 0,
-				 0) == FROM_USER);
+	expect(env, hcall_of(env, LIOBN + 1, H_PUT_TCE, 0, 0, 0) == FROM_USER);
 	expect(env, vm_stat(&env->vm, "tce_user_space") == 2);
 	expect(env, vm_stat(&env->vm, "tce_hard_liobn") > 0);
 	expect(env, indirect(env, 0, HOLE, 1) == FROM_USER);
@@ -208,13 +202,8 @@ CASE(tables)
 CASE(table_of_v1_container)
 {
 	vm_create(&env->vm, 16 << 20);
-	vfio_open_only_group(&env->dev);
-	env->dev.container = open("/dev/vfio/vfio", O_RDWR);
-	ktap_need(!vfio_join(&env->dev, env->dev.container), "joining");
-	ktap_need(!ioctl(env->dev.container, VFIO_SET_IOMMU,
-			 VFIO_SPAPR_TCE_IOMMU), "VFIO_SET_IOMMU");
-	ktap_need(!ioctl(env->dev.container, VFIO_IOMMU_ENABLE),
-		  "VFIO_IOMMU_ENABLE");
+	vfio_open_group_v1(&env->dev);
+	vfio_enable_v1(&env->dev);
 	/* The default window comes into being when it is used */
 	ktap_need(!vfio_map(&env->dev, 0, env->vm.mem + DATA, 0x10000),
 		  "mapping");
@@ -319,7 +308,6 @@ CASE(trace_of_bindings)
 CASE(trace_of_virtual_mode)
 {
 	const char *to = "user-space";
-	const long user = FROM_USER;
 
 	trace_begin();
 	begin_virtual(env);
@@ -342,12 +330,10 @@ CASE(trace_of_virtual_mode)
 	expect(env, indirect(env, 0, HOLE, 3) == FROM_USER);
 	expect(env, fell_back("H_PUT_TCE_INDIRECT", LIOBN, 0, 3, to,
 			      "list") == 1);
-	expect(env, vm_hypercall(&env->vm, &user, H_STUFF_TCE, LIOBN + 1, 0, 0,
-				 9) == FROM_USER);
+	expect(env, hcall_of(env, LIOBN + 1, H_STUFF_TCE, 0, 0, 9) == FROM_USER);
 	expect(env, fell_back("H_STUFF_TCE", LIOBN + 1, 0, 9, to,
 			      "liobn") == 1);
-	expect(env, vm_hypercall(&env->vm, &user, H_GET_TCE, LIOBN + 1, 0, 0,
-				 0) == FROM_USER);
+	expect(env, hcall_of(env, LIOBN + 1, H_GET_TCE, 0, 0, 0) == FROM_USER);
 	expect(env, fell_back("H_GET_TCE", LIOBN + 1, 0, 1, to, "liobn") == 1);
 
 	/* A list of which the half is done; H_TOO_HARD is 9999 */
@@ -404,35 +390,29 @@ CASE(file_outlives_vm)
 	close(fd);
 }
 
-struct reading {
-	char path[128];
-	unsigned int stop;
-};
-
 static void *read_forever(void *arg)
 {
-	struct reading *reading = arg;
-	char text[4096];
+	struct env *env = arg;
+	char path[128], text[4096];
 
-	while (!__atomic_load_n(&reading->stop, __ATOMIC_RELAXED))
-		slurp(reading->path, text, sizeof(text));
+	vm_file(env, "tce_tables", path, sizeof(path));
+	while (!atomic_load(&env->stop))
+		slurp(path, text, sizeof(text));
 	return NULL;
 }
 
 /* Reading races with all that changes, down to the end of the virtual machine */
 CASE(read_while_all_changes)
 {
-	struct reading reading;
 	unsigned int round, i;
 	pthread_t reader;
 
 	for (round = 0; round < 10; round++) {
 		begin(env);
-		vm_file(env, "tce_tables", reading.path, sizeof(reading.path));
-		reading.stop = 0;
+		atomic_store(&env->stop, false);
 		/* All of the shadow, so that reading takes a while */
 		expect(env, stuff(env, 0, PAGE, ENTRIES) == H_SUCCESS);
-		pthread_create(&reader, NULL, read_forever, &reading);
+		pthread_create(&reader, NULL, read_forever, env);
 		for (i = 0; i < 20; i++) {
 			expect(env, !vm_group_del(&env->vm, &env->dev));
 			expect(env, !vm_group_add(&env->vm, &env->dev));
@@ -448,8 +428,7 @@ CASE(read_while_all_changes)
 		close(env->dev.group);
 		close(env->dev.container);
 		munmap(env->vm.mem, env->vm.size);
-		__atomic_store_n(&reading.stop, 1, __ATOMIC_RELAXED);
-		pthread_join(reader, NULL);
+		stop_thread(env, reader);
 	}
 }
 

@@ -98,6 +98,8 @@ static void split_16m(struct env *env, unsigned int shift)
 	__u8 *mem;
 	__u64 at;
 
+	if (shift == 16)
+		need_pages_of_64k();
 	begin_bare(env, 3 * big);
 	if (!add_window(env, shift, WINDOW, &at))
 		case_skip("no table of such pages");
@@ -145,16 +147,8 @@ static void split_16m(struct env *env, unsigned int shift)
 	expect(env, released(env));
 }
 
-CASE(guest_16m_on_4k)
-{
-	split_16m(env, 12);
-}
-
-CASE(guest_16m_on_64k)
-{
-	need_pages_of_64k();
-	split_16m(env, 16);
-}
+CASE_CALL(guest_16m_on_4k, split_16m, 12);
+CASE_CALL(guest_16m_on_64k, split_16m, 16);
 
 /* 512 entries of the table for one: as many as a fast tier changes in a call */
 CASE(guest_2m_on_4k)
@@ -293,15 +287,8 @@ static void guest_1g_on(struct env *env, unsigned int shift,
 	lead_to_large(env, at, GIB(1), mem, GIB(1));
 }
 
-CASE(guest_1g_on_1g)
-{
-	guest_1g_on(env, 30, 30);
-}
-
-CASE(guest_1g_on_large)
-{
-	guest_1g_on(env, 24, 21);
-}
+CASE_CALL(guest_1g_on_1g, guest_1g_on, 30, 30);
+CASE_CALL(guest_1g_on_large, guest_1g_on, 24, 21);
 
 int main(void)
 {

@@ -21,7 +21,6 @@
 /* The kernel tells whoever has the page mapped */
 static void told(int nr)
 {
-	(void)nr;
 }
 
 static __u64 pfn_of(const void *page)

@@ -398,13 +398,11 @@ static void compare_device(struct game *g)
 
 static void clear_all(struct game *g)
 {
-	const long user = FROM_USER;
 	struct model_liobn *l;
 
 	for (l = g->model.liobn; l < g->model.liobn + MODEL_LIOBNS; l++)
-		expect(g->env, !vm_hypercall(&g->env->vm, &user, H_STUFF_TCE,
-					     l->liobn, l->first << l->shift, 0,
-					     l->size));
+		expect(g->env, !hcall_of(g->env, l->liobn, H_STUFF_TCE,
+					 l->first << l->shift, 0, l->size));
 }
 
 /*

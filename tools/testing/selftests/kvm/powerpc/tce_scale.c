@@ -12,11 +12,8 @@
  * each load while its number ("id") is in a register of the device that does
  * nothing: so whoever looks at the machine can tell what lines both write to.
  */
-#include <endian.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cases.h"
@@ -34,14 +31,6 @@ struct cpu {
 static struct cpu cpus[CPUS];
 static pthread_barrier_t barrier;
 static unsigned int runs = 1, rounds = 20;
-
-static __u64 now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 static void *work(void *arg)
 {
@@ -74,12 +63,12 @@ static __u64 together(unsigned int n, bool shared, __u64 entries)
 		ktap_need(!pthread_create(&cpus[i].thread, NULL, work, &cpus[i]),
 			  "a thread");
 	}
-	began = now();
+	began = now_ns();
 	pthread_barrier_wait(&barrier);
 	for (i = 0; i < n; i++)
 		pthread_join(cpus[i].thread, NULL);
 	pthread_barrier_destroy(&barrier);
-	return now() - began;
+	return now_ns() - began;
 }
 
 static int compare(const void *a, const void *b)
@@ -100,8 +89,8 @@ static void compare_with_one(unsigned int n, bool shared, __u64 entries)
 	}
 	qsort(percent, runs, sizeof(*percent), compare);
 	ktap_say("scale cpus=%u liobns=%s entries=%llu percent=%ld least=%ld most=%ld",
-		 n, shared ? "shared" : "own", (unsigned long long)entries,
-		 percent[runs / 2], percent[0], percent[runs - 1]);
+		 n, shared ? "shared" : "own", entries, percent[runs / 2], percent[0],
+		 percent[runs - 1]);
 }
 
 /* Looked at from outside: short enough for the timer not to come in between */
@@ -112,8 +101,8 @@ static void show_two(struct env *env, bool shared, __u64 entries)
 	edu_mark(&env->dev, id);
 	together(2, shared, entries);
 	edu_mark(&env->dev, 0);
-	ktap_say("shared id=%u liobns=%s entries=%llu", id,
-		 shared ? "shared" : "own", (unsigned long long)entries);
+	ktap_say("shared id=%u liobns=%s entries=%llu", id, shared ? "shared" : "own",
+		 entries);
 }
 
 CASE(own_entries)

@@ -120,8 +120,8 @@ CASE(setup_costs)
 		for (i = 0; i < TIMES; i++)
 			measure(env, mem);
 		for (i = 0; i < OPS; i++)
-			ktap_say("setup op=%s regions=%u ns=%llu", names[i],
-				 regions, (unsigned long long)least[i]);
+			ktap_say("setup op=%s regions=%u ns=%llu", names[i], regions,
+				 least[i]);
 	}
 	expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
 }
@@ -150,24 +150,10 @@ static long free_kib(void)
 	return kib;
 }
 
-static long charged_kib(void)
-{
-	FILE *f = fopen("/proc/self/status", "r");
-	char line[256];
-	long kib = -1;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, "VmLck:", 6))
-			kib = strtol(line + 6, NULL, 10);
-	if (f)
-		fclose(f);
-	return kib;
-}
-
 static void say_memory(const char *step, unsigned int n)
 {
 	static long was_free, was_charged;
-	long now_free = free_kib(), now_charged = charged_kib();
+	long now_free = free_kib(), now_charged = locked_kib();
 
 	if (step)
 		ktap_say("memory step=%s taken=%ld charged=%ld", step,

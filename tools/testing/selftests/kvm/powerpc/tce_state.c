@@ -11,7 +11,6 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
@@ -370,9 +369,8 @@ static void emit_calls(struct program *program, unsigned int times)
 static void begin_state(struct env *env)
 {
 	begin(env);
+	use_first_entry(env);
 	fill_list(env, RW);
-	put(env, 0, DATA | RW);
-	put(env, 0, 0);
 	start_guest(&env->vm);
 }
 
@@ -502,9 +500,8 @@ static void check_sprs(struct env *env, const struct state *state,
 		if (state->after[i] == state->before[i] ||
 		    (spr->nr == SPR_CTR && !state->after[i]))
 			continue;
-		ktap_say("  %s: %llx, was %llx", spr->name,
-			 (unsigned long long)state->after[i],
-			 (unsigned long long)state->before[i]);
+		ktap_say("  %s: %llx, was %llx", spr->name, state->after[i],
+			 state->before[i]);
 		env->failed = true;
 	}
 	ktap_say("  %u SPRs had the value that was set, %u had another", set, other);
@@ -543,7 +540,7 @@ static void check_others(struct env *env, const struct state *state)
 	for (i = 0; i < 32; i++) {
 		if (is_used(i) || state->gpr_after[i] == state->gpr[i])
 			continue;
-		ktap_say("  r%u: %llx", i, (unsigned long long)state->gpr_after[i]);
+		ktap_say("  r%u: %llx", i, state->gpr_after[i]);
 		env->failed = true;
 	}
 	/* CR2 to CR4, the others are volatile */
@@ -695,8 +692,7 @@ CASE(registers_of_the_vmm_are_kept)
 		checked++;
 		if (!memcmp(after, before[i], register_size(i)))
 			continue;
-		ktap_say("  register 0x%llx has changed",
-			 (unsigned long long)register_id(i));
+		ktap_say("  register 0x%llx has changed", register_id(i));
 		env->failed = true;
 	}
 	ktap_say("  %u registers", checked);
@@ -848,7 +844,7 @@ static void host_is_not_counted(struct env *env, int pmcregs)
 		case_skip("the guest's PMU counts no instructions");
 	way = count(&env->vm, &calls[0]);
 	ktap_say("  the way out of the guest and back counts as %llu instructions",
-		 (unsigned long long)way);
+		 way);
 	/* Of the guest's own there are twenty */
 	expect(env, way >= 20);
 
@@ -864,25 +860,14 @@ static void host_is_not_counted(struct env *env, int pmcregs)
 		/* Nothing, when the guest was left and the PMU was not saved */
 		counted = count(&env->vm, &call);
 		ktap_say("  %u entries count as %llu instructions", entries[i],
-			 (unsigned long long)counted);
+			 counted);
 		expect(env, counted < way + 100);
 	}
 }
 
-CASE(host_is_not_counted_without_vpa)
-{
-	host_is_not_counted(env, -1);
-}
-
-CASE(host_is_not_counted_with_vpa)
-{
-	host_is_not_counted(env, 1);
-}
-
-CASE(host_is_not_counted_unannounced)
-{
-	host_is_not_counted(env, 0);
-}
+CASE_CALL(host_is_not_counted_without_vpa, host_is_not_counted, -1);
+CASE_CALL(host_is_not_counted_with_vpa, host_is_not_counted, 1);
+CASE_CALL(host_is_not_counted_unannounced, host_is_not_counted, 0);
 
 /*
  * Another guest
@@ -897,16 +882,9 @@ static void leave_out_ebb(bool *has)
 			has[i] = false;
 }
 
-/* A guest without a device, whose registers are as they were made */
-static void create_second(struct vm *vm)
-{
-	vm_create(vm, 16 << 20);
-	start_guest(vm);
-}
-
 /*
- * The first guest fills its registers on this CPU.  The second one reads them all;
- * for the PMU's, it says so in time or, if @late, in the middle of a run.
+ * The first guest fills its registers on this CPU.  The second one, without a device,
+ * reads them all; for the PMU's, it says so in time or, if @late, in the middle of a run.
  */
 static void look_for_traces(struct env *env, bool late)
 {
@@ -918,7 +896,8 @@ static void look_for_traces(struct env *env, bool late)
 
 	run_on_cpu(0);
 	begin_state(env);
-	create_second(&vm);
+	vm_create(&vm, 16 << 20);
+	start_guest(&vm);
 	if (late)
 		set_pmcregs(&vm, false);
 	first = state_of(&env->vm);
@@ -950,7 +929,7 @@ static void look_for_traces(struct env *env, bool late)
 		    second->after[i] != spr_of(i)->value)
 			continue;
 		ktap_say("  %s has the first guest's %llx", spr_of(i)->name,
-			 (unsigned long long)second->after[i]);
+			 second->after[i]);
 		env->failed = true;
 	}
 	for (i = 0; i < 64; i++) {
@@ -962,15 +941,8 @@ static void look_for_traces(struct env *env, bool late)
 	}
 }
 
-CASE(second_guest_finds_no_traces)
-{
-	look_for_traces(env, false);
-}
-
-CASE(late_user_of_the_pmu_finds_no_traces)
-{
-	look_for_traces(env, true);
-}
+CASE_CALL(second_guest_finds_no_traces, look_for_traces, false);
+CASE_CALL(late_user_of_the_pmu_finds_no_traces, look_for_traces, true);
 
 int main(void)
 {

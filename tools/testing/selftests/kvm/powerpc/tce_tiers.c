@@ -5,9 +5,7 @@
  * what else happens to a virtual CPU happens in time.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,14 +26,6 @@ static const char * const fast_tiers[] = {
 	"tce_real_mode", "tce_partial_exit", "tce_early_exit",
 };
 
-static const struct vm_call map_call = {
-	H_PUT_TCE, { LIOBN, 0, DATA | RW }
-};
-
-static const struct vm_call clear_call = {
-	H_STUFF_TCE, { LIOBN, 0, 0, 1 }
-};
-
 /* The counter of the tier that is the first one on this machine */
 static const char *fastest(void)
 {
@@ -50,8 +40,7 @@ static const char *fastest(void)
 static void begin_tiers(struct env *env, const char *mask)
 {
 	begin_on_tiers(env, mask);
-	put(env, 0, DATA | RW);
-	put(env, 0, 0);
+	use_first_entry(env);
 }
 
 CASE(steady_load_is_served_by_the_fastest_tier)
@@ -62,8 +51,7 @@ CASE(steady_load_is_served_by_the_fastest_tier)
 	before = stat_of(env, fastest());
 	vm_time(&env->vm, &map_call, &clear_call, 5000);
 	served = stat_of(env, fastest()) - before;
-	ktap_say("  %s served %llu of 10000", fastest(),
-		 (unsigned long long)served);
+	ktap_say("  %s served %llu of 10000", fastest(), served);
 	expect(env, served >= 9900);
 	expect(env, released(env));
 }
@@ -106,16 +94,14 @@ CASE(tiers_can_be_turned_off)
 static void expect_fallback(struct env *env, const char *why, const char *next,
 			    const struct vm_call *call, long answer)
 {
-	const long user = FROM_USER;
 	__u64 reasons = stat_of(env, why), done = stat_of(env, next);
 	__u64 fast = 0, fast_after = 0;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(fast_tiers); i++)
 		fast += stat_of(env, fast_tiers[i]);
-	expect(env, vm_hypercall(&env->vm, &user, call->nr, call->args[0],
-				 call->args[1], call->args[2],
-				 call->args[3]) == answer);
+	expect(env, hcall_of(env, call->args[0], call->nr, call->args[1], call->args[2],
+			     call->args[3]) == answer);
 	for (i = 0; i < ARRAY_SIZE(fast_tiers); i++)
 		fast_after += stat_of(env, fast_tiers[i]);
 
@@ -238,8 +224,7 @@ CASE(busy_entry_is_done_later)
 		expect(env, indirect(env, 0, LIST, 16) == H_SUCCESS);
 		expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);
 	}
-	atomic_store(&env->stop, true);
-	pthread_join(thread, NULL);
+	stop_thread(env, thread);
 	expect(env, vfio_unmap(&env->dev, 0, 0x10000) == 0);
 	expect(env, stuff(env, 0, 0, 16) == H_SUCCESS);
 	if (!stat_of(env, "tce_hard_busy"))
@@ -268,7 +253,6 @@ CASE(immediate_exit_comes_first)
 
 static void on_signal(int signal)
 {
-	(void)signal;
 }
 
 /* SIGUSR1 to this thread every @ms, without restarting what it interrupts */

@@ -4,7 +4,6 @@
  * binding has returned, its entries are in the new table, too.  The second device,
  * whose table that is, tells.
  */
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -64,13 +63,9 @@ static void begin_under_way(struct under_way *way, struct env *env)
 	const __u64 size = (WINDOW >> way->shift) * 8;
 
 	way->env = env;
-	if (!vfio_find_next(&way->second, &env->dev, EDU_VENDOR, EDU_DEVICE))
-		case_skip("there is no device in another group");
-	prepare(env, way->shift);
-	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
-	vfio_open_group(&way->second);
-	vfio_register(&way->second, env->vm.mem, env->vm.size);
-	vfio_create_window(&way->second, SHIFT, WINDOW);
+	need_more(env, &way->second, 1);
+	begin_with_pages(env, way->shift);
+	open_with_window(env, &way->second);
 	vfio_open_device(&way->second);
 	/* All of it is there from now on, for the tiers that allocate nothing */
 	way->shadow = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE,

@@ -4,13 +4,11 @@
  * each page as it is mapped: no hypercall changes its table, the VMM does.
  */
 #include <endian.h>
+#include <fcntl.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <linux/vfio.h>
 
 #include "cases.h"
 
@@ -20,22 +18,16 @@ static __u64 *shadow;
 /* Pages pinned for devices, in the whole host */
 static long pinned(void)
 {
-	long value, pins = 0;
-	char name[64];
-	FILE *f;
+	int vmstat;
+	long pins;
 
 	/* What a CPU counts is seen up to a second later, or when this asks for it */
 	if (!write_file("/proc/sys/vm/stat_refresh", "1"))
 		sleep(3);
-	f = fopen("/proc/vmstat", "r");
-	ktap_need(f, "opening /proc/vmstat");
-	while (fscanf(f, "%63s %ld", name, &value) == 2) {
-		if (!strcmp(name, "nr_foll_pin_acquired"))
-			pins += value;
-		if (!strcmp(name, "nr_foll_pin_released"))
-			pins -= value;
-	}
-	fclose(f);
+	vmstat = open("/proc/vmstat", O_RDONLY);
+	ktap_need(vmstat >= 0, "opening /proc/vmstat");
+	pins = pins_in(vmstat);
+	close(vmstat);
 	return pins;
 }
 
@@ -43,8 +35,7 @@ static void begin_v1(struct env *env)
 {
 	vm_create(&env->vm, 16 << 20);
 	vfio_open_group_v1(&env->dev);
-	ktap_need(!ioctl(env->dev.container, VFIO_IOMMU_ENABLE),
-		  "VFIO_IOMMU_ENABLE");
+	vfio_enable_v1(&env->dev);
 	/* The default window comes into being when it is used */
 	ktap_need(!vfio_map(&env->dev, 0, env->vm.mem + DATA, PAGE) &&
 		  !vfio_unmap(&env->dev, 0, PAGE), "using the window");
@@ -151,7 +142,7 @@ CASE(all_is_given_back)
 	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
 	munmap(shadow, ENTRIES * 8);
 	close(env->tablefd);
-	expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
+	expect(env, vfio_leave(&env->dev) == 0);
 	close(env->dev.container);
 	expect(env, locked_kib() == locked);
 	expect(env, pinned() == pins);

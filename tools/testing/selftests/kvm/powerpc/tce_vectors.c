@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <linux/kvm.h>
@@ -43,8 +42,7 @@ static unsigned int lost(const struct vsx *vsx, const char *whose)
 			continue;
 		if (!nr++)
 			ktap_say("  VSR%u of the %s: %016llx %016llx", i, whose,
-				 (unsigned long long)vsx->seen[i][0],
-				 (unsigned long long)vsx->seen[i][1]);
+				 vsx->seen[i][0], vsx->seen[i][1]);
 	}
 	if (nr)
 		ktap_say("  and %u more", nr - 1);
@@ -103,7 +101,6 @@ static struct vsx in_handler = { .second = SYS_getppid };
 
 static void on_signal(int signal)
 {
-	(void)signal;
 	vsx_run(&in_handler);
 }
 
@@ -184,24 +181,10 @@ static void run_among_others(struct env *env, const struct vm_call *first,
 	expect(env, !bad);
 }
 
-static const struct vm_call map_call = {
-	H_PUT_TCE, { LIOBN, 0, DATA | RW }
-};
-
-static const struct vm_call clear_call = {
-	H_STUFF_TCE, { LIOBN, 0, 0, 1 }
-};
-
-static void begin_with_entry(struct env *env)
-{
-	begin(env);
-	put(env, 0, DATA | RW);
-	put(env, 0, 0);
-}
-
 CASE(registers_are_kept_when_preempted)
 {
-	begin_with_entry(env);
+	begin(env);
+	use_first_entry(env);
 	signal_often();
 	run_among_others(env, &map_call, &clear_call, 200);
 }
@@ -211,7 +194,8 @@ CASE(registers_are_kept_when_asleep)
 {
 	const struct vm_call cede = { .nr = H_CEDE };
 
-	begin_with_entry(env);
+	begin(env);
+	use_first_entry(env);
 	vm_enable_interrupts(&env->vm);
 	run_among_others(env, &map_call, &cede, 20);
 }

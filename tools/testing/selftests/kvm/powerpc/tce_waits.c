@@ -9,16 +9,12 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <linux/vfio.h>
 
 #include "cases.h"
 #include "compute.h"
@@ -66,8 +62,7 @@ static long pinned_pages(void)
 	if (vmstat < 0)
 		vmstat = open("/proc/vmstat", O_RDONLY | O_CLOEXEC);
 	ktap_need(vmstat >= 0, "opening /proc/vmstat");
-	return number_in(vmstat, "nr_foll_pin_acquired ") -
-	       number_in(vmstat, "nr_foll_pin_released ");
+	return pins_in(vmstat);
 }
 
 /* Does nothing, for as long */
@@ -143,6 +138,15 @@ static void begin_beside(struct waits *waits, struct env *env)
  * Another process, beside a guest that it does not know
  */
 
+static void no_wait_for_another(struct env *env, void (*before)(void *arg),
+				void (*act)(void *arg))
+{
+	struct waits waits;
+
+	begin_beside(&waits, env);
+	expect_no_wait(&waits, before, act);
+}
+
 static long renew_window(struct stranger *self)
 {
 	__u64 start;
@@ -166,13 +170,8 @@ static void other_removes(void *arg)
 	expect(waits->env, stranger_do(&waits->other, stranger_remove_window) == 0);
 }
 
-CASE(window_of_another_process)
-{
-	struct waits waits;
-
-	begin_beside(&waits, env);
-	expect_no_wait(&waits, before_other_removes, other_removes);
-}
+CASE_CALL(window_of_another_process, no_wait_for_another, before_other_removes,
+	  other_removes);
 
 static void before_other_unregisters(void *arg)
 {
@@ -195,13 +194,8 @@ static void other_unregisters(void *arg)
 	expect(waits->env, pinned_pages() < waits->pinned - pages + LAG);
 }
 
-CASE(memory_of_another_process)
-{
-	struct waits waits;
-
-	begin_beside(&waits, env);
-	expect_no_wait(&waits, before_other_unregisters, other_unregisters);
-}
+CASE_CALL(memory_of_another_process, no_wait_for_another, before_other_unregisters,
+	  other_unregisters);
 
 static long do_close(struct stranger *self)
 {
@@ -229,13 +223,8 @@ static void other_closes(void *arg)
 	expect(waits->env, stranger_do(&waits->other, do_close) == 0);
 }
 
-CASE(container_of_another_process)
-{
-	struct waits waits;
-
-	begin_beside(&waits, env);
-	expect_no_wait(&waits, before_other_closes, other_closes);
-}
+CASE_CALL(container_of_another_process, no_wait_for_another, before_other_closes,
+	  other_closes);
 
 static void other_ends(void *arg)
 {
@@ -336,7 +325,7 @@ CASE(limit_of_locked_memory)
  * The VMM of the guest that computes
  */
 
-static void begin_own_many(struct waits *waits, struct env *env, unsigned int cpus)
+static void begin_own(struct waits *waits, struct env *env, unsigned int cpus)
 {
 	compute_need_no_tick();
 	memset(waits, 0, sizeof(*waits));
@@ -348,9 +337,13 @@ static void begin_own_many(struct waits *waits, struct env *env, unsigned int cp
 	compute_begin(&waits->guest, &env->vm, cpus);
 }
 
-static void begin_own(struct waits *waits, struct env *env)
+static void no_wait_for_own(struct env *env, void (*before)(void *arg),
+			    void (*act)(void *arg))
 {
-	begin_own_many(waits, env, 1);
+	struct waits waits;
+
+	begin_own(&waits, env, 1);
+	expect_no_wait(&waits, before, act);
 }
 
 static void bind_group(void *arg)
@@ -369,13 +362,7 @@ static void delete_group(void *arg)
 	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
 }
 
-CASE(own_group)
-{
-	struct waits waits;
-
-	begin_own(&waits, env);
-	expect_no_wait(&waits, bind_group, delete_group);
-}
+CASE_CALL(own_group, no_wait_for_own, bind_group, delete_group);
 
 static void renew_own_window(void *arg)
 {
@@ -399,22 +386,10 @@ static void remove_own_window(void *arg)
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
 }
 
-CASE(own_window)
-{
-	struct waits waits;
-
-	begin_own(&waits, env);
-	expect_no_wait(&waits, bind_anew, remove_own_window);
-}
+CASE_CALL(own_window, no_wait_for_own, bind_anew, remove_own_window);
 
 /* The table of the window before is let go by this */
-CASE(own_binding)
-{
-	struct waits waits;
-
-	begin_own(&waits, env);
-	expect_no_wait(&waits, renew_own_window, bind_group);
-}
+CASE_CALL(own_binding, no_wait_for_own, renew_own_window, bind_group);
 
 static void create_second(void *arg)
 {
@@ -439,21 +414,9 @@ static void close_second(void *arg)
 	expect(waits->env, close(waits->second) == 0);
 }
 
-CASE(own_liobn)
-{
-	struct waits waits;
+CASE_CALL(own_liobn, no_wait_for_own, create_second, close_second);
 
-	begin_own(&waits, env);
-	expect_no_wait(&waits, create_second, close_second);
-}
-
-CASE(own_liobn_bound)
-{
-	struct waits waits;
-
-	begin_own(&waits, env);
-	expect_no_wait(&waits, create_and_bind_second, close_second);
-}
+CASE_CALL(own_liobn_bound, no_wait_for_own, create_and_bind_second, close_second);
 
 static void register_own(void *arg)
 {
@@ -473,13 +436,7 @@ static void unregister_own(void *arg)
 	expect(env, pinned_pages() < waits->pinned - pages + LAG);
 }
 
-CASE(own_memory)
-{
-	struct waits waits;
-
-	begin_own(&waits, env);
-	expect_no_wait(&waits, register_own, unregister_own);
-}
+CASE_CALL(own_memory, no_wait_for_own, register_own, unregister_own);
 
 /* As QEMU lets go of a group, up to where the container is to be closed */
 static void reopen_container(void *arg)
@@ -489,9 +446,7 @@ static void reopen_container(void *arg)
 	vm_group_del(&env->vm, &env->dev);
 	close(env->dev.container);
 	close(env->dev.group);
-	vfio_open_group(&env->dev);
-	vfio_register(&env->dev, env->vm.mem, env->vm.size);
-	vfio_create_window(&env->dev, SHIFT, WINDOW);
+	open_with_window(env, &env->dev);
 	expect(env, vfio_map(&env->dev, 0, env->vm.mem + DATA, SMALL) == 0);
 }
 
@@ -499,17 +454,11 @@ static void close_container(void *arg)
 {
 	struct env *env = ((struct waits *)arg)->env;
 
-	expect(env, ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER) == 0);
+	expect(env, vfio_leave(&env->dev) == 0);
 	expect(env, close(env->dev.container) == 0);
 }
 
-CASE(own_container)
-{
-	struct waits waits;
-
-	begin_own(&waits, env);
-	expect_no_wait(&waits, reopen_container, close_container);
-}
+CASE_CALL(own_container, no_wait_for_own, reopen_container, close_container);
 
 /*
  * What QEMU does for each window at each reset of the guest, beside as many virtual
@@ -532,7 +481,7 @@ CASE(liobn_of_many_cpus)
 	struct waits waits;
 	__u64 ns[CLOSES];
 
-	begin_own_many(&waits, env, COMPUTE_MAX);
+	begin_own(&waits, env, COMPUTE_MAX);
 	for (i = 0; i < CLOSES && hung < HANGS; i++) {
 		create_second(&waits);
 		compute_start(&waits.guest);
@@ -544,8 +493,7 @@ CASE(liobn_of_many_cpus)
 	}
 	qsort(ns, i, sizeof(ns[0]), compare);
 	ktap_say("  close of a LIOBN beside %u CPUs that compute: p50 %llu us, worst %llu us",
-		 waits.guest.nr, (unsigned long long)ns[i / 2] / 1000,
-		 (unsigned long long)ns[i - 1] / 1000);
+		 waits.guest.nr, ns[i / 2] / 1000, ns[i - 1] / 1000);
 	ktap_say("  the guest was not left in %u of %u, hung %u", quiet, i, hung);
 	/* Now and then the host wants a CPU for a reason of its own */
 	expect(env, quiet >= CLOSES / 2);

@@ -7,9 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <linux/vfio.h>
 
 #include "cases.h"
 
@@ -64,16 +62,6 @@ static long slab_growth_since(long was)
 	return slab_kib() - was;
 }
 
-/* As when another VMM comes: the group leaves its container, and gets a new one */
-static void next_vmm(struct env *env)
-{
-	expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
-	close(env->dev.container);
-	close(env->dev.group);
-	vfio_open_group(&env->dev);
-	expect(env, vfio_remove_window(&env->dev, 0) == 0);
-}
-
 /* No window is there, and the usual one can be had, used and given back */
 static void expect_usual_window(struct env *env)
 {
@@ -93,6 +81,17 @@ static void open_without_window(struct env *env)
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
 }
 
+/* And again when another VMM comes: the group leaves its container, and gets a new one */
+static void expect_usual_window_twice(struct env *env)
+{
+	expect_usual_window(env);
+	expect(env, vfio_leave(&env->dev) == 0);
+	close(env->dev.container);
+	close(env->dev.group);
+	open_without_window(env);
+	expect_usual_window(env);
+}
+
 /*
  * What is refused
  */
@@ -106,9 +105,7 @@ CASE(too_large_for_memory)
 	open_without_window(env);
 	expect(env, vfio_add_window(&env->dev, 16, 1UL << 44, 1, &start) < 0);
 	expect(env, locked_kib() == locked);
-	expect_usual_window(env);
-	next_vmm(env);
-	expect_usual_window(env);
+	expect_usual_window_twice(env);
 }
 
 /* The same beside a window that is there, which goes on being the only one */
@@ -124,9 +121,7 @@ CASE(too_large_beside_a_window)
 	expect(env, vfio_add_window(&env->dev, 16, 1UL << 44, 1, &start) < 0);
 	expect(env, locked_kib() == locked);
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
-	expect_usual_window(env);
-	next_vmm(env);
-	expect_usual_window(env);
+	expect_usual_window_twice(env);
 }
 
 /* The large window first, and a small one beside it, which some machines refuse */
@@ -143,9 +138,7 @@ CASE(in_the_other_order)
 	if (!ret)
 		expect(env, vfio_remove_window(&env->dev, small) == 0);
 	expect(env, vfio_remove_window(&env->dev, large) == 0);
-	expect_usual_window(env);
-	next_vmm(env);
-	expect_usual_window(env);
+	expect_usual_window_twice(env);
 }
 
 /* Each is refused; by which error, is up to the machine */
@@ -180,21 +173,45 @@ static void refuse(struct env *env, unsigned int times)
 	}
 }
 
+/* What grows in the host, and must not */
+struct growth {
+	long locked;
+	long slab;
+	int log;
+};
+
+/* After what is had once, and kept */
+static void begin_growth(struct growth *growth, long locked)
+{
+	sleep(SETTLE / 3);
+	growth->locked = locked;
+	growth->slab = slab_kib();
+	growth->log = open_log();
+}
+
+static void expect_no_growth(struct env *env, const struct growth *growth)
+{
+	const unsigned int lines = lines_of(growth->log);
+	const long slab = slab_growth_since(growth->slab);
+
+	ktap_say("  %u lines are logged, slabs grow by %ld KiB", lines, slab);
+	expect(env, lines < LINES);
+	expect(env, slab < SLAB_KIB);
+	expect(env, locked_kib() == growth->locked);
+	expect_usual_window(env);
+}
+
 /* Neither memory nor the log fills */
 CASE(thousands_of_refusals)
 {
 	const long locked = locked_kib();
-	unsigned int lines, windows = 0;
+	unsigned int windows = 0;
+	struct growth growth;
 	__u64 start[2];
-	long slab;
-	int log;
 
 	open_without_window(env);
-	/* What is had once, and kept */
 	refuse(env, 100);
-	sleep(SETTLE / 3);
-	slab = slab_kib();
-	log = open_log();
+	begin_growth(&growth, locked);
 
 	refuse(env, 4000);
 	/* With all windows in use, and on some machines with one less */
@@ -205,14 +222,7 @@ CASE(thousands_of_refusals)
 	refuse(env, 4000);
 	while (windows--)
 		expect(env, vfio_remove_window(&env->dev, start[windows]) == 0);
-
-	lines = lines_of(log);
-	slab = slab_growth_since(slab);
-	ktap_say("  %u lines are logged, slabs grow by %ld KiB", lines, slab);
-	expect(env, lines < LINES);
-	expect(env, slab < SLAB_KIB);
-	expect(env, locked_kib() == locked);
-	expect_usual_window(env);
+	expect_no_growth(env, &growth);
 }
 
 /*
@@ -234,27 +244,16 @@ static void come_and_go(struct env *env, unsigned int times, __u32 shift, __u64 
 CASE(windows_that_come_and_go)
 {
 	const long locked = locked_kib();
-	unsigned int lines;
-	long slab;
-	int log;
+	struct growth growth;
 
 	open_without_window(env);
 	come_and_go(env, 20, 16, 1 << 20);
 	come_and_go(env, 20, SHIFT, 1 << 20);
-	sleep(SETTLE / 3);
-	slab = slab_kib();
-	log = open_log();
+	begin_growth(&growth, locked);
 
 	come_and_go(env, 4000, 16, 1 << 20);
 	come_and_go(env, 200, SHIFT, 1 << 20);
-
-	lines = lines_of(log);
-	slab = slab_growth_since(slab);
-	ktap_say("  %u lines are logged, slabs grow by %ld KiB", lines, slab);
-	expect(env, lines < LINES);
-	expect(env, slab < SLAB_KIB);
-	expect(env, locked_kib() == locked);
-	expect_usual_window(env);
+	expect_no_growth(env, &growth);
 }
 
 /* What could be in a window costs nobody time, what is there does */

@@ -6,11 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
@@ -46,6 +42,14 @@ CASE(errno_of_add_and_del)
 	expect(env, vm_del_fd(&env->vm, env->dev.group) == -ENOENT);
 }
 
+/* A LIOBN of this shape in place of the usual one is not bound */
+static void expect_no_bind(struct env *env, __u64 start, __u64 entries)
+{
+	close(env->tablefd);
+	env->tablefd = vm_create_liobn_at(&env->vm, LIOBN, SHIFT, start, entries);
+	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == -EINVAL);
+}
+
 CASE(errno_of_bind)
 {
 	struct vm other;
@@ -71,21 +75,13 @@ CASE(errno_of_bind)
 	expect(env, vm_bind_fds(&env->vm, env->dev.group, foreign) == -EINVAL);
 
 	/* Another window, larger than the group's, and smaller pages */
-	close(env->tablefd);
-	env->tablefd = vm_create_liobn_at(&env->vm, LIOBN, SHIFT, WINDOW,
-					  ENTRIES);
-	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == -EINVAL);
-	close(env->tablefd);
-	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, 2 * ENTRIES);
-	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == -EINVAL);
+	expect_no_bind(env, WINDOW, ENTRIES);
+	expect_no_bind(env, 0, 2 * ENTRIES);
 	/* pseries puts the window elsewhere, which does not match either */
 	vfio_remove_window(&env->dev, 0);
 	ktap_need(!vfio_add_window(&env->dev, 16, WINDOW, 1, &start),
 		  "a window of 64K pages");
-	close(env->tablefd);
-	env->tablefd = vm_create_liobn_at(&env->vm, LIOBN, SHIFT, start,
-					  ENTRIES);
-	expect(env, vm_bind_fds(&env->vm, env->dev.group, env->tablefd) == -EINVAL);
+	expect_no_bind(env, start, ENTRIES);
 }
 
 /* In no container; in one without IOMMU driver; and then as it should be */
@@ -137,8 +133,7 @@ CASE(pin_keeps_the_container)
 {
 	begin(env);
 	expect(env, pinned(env));
-	expect(env, ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER) &&
-	       errno == EBUSY);
+	expect(env, vfio_leave(&env->dev) == -EBUSY);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 
 	/* Nothing but KVM holds the group now, and the table is still its */
@@ -171,7 +166,6 @@ CASE(bound_twice_is_bound_once)
 /* A 32-bit and a 64-bit window of one group, each with its LIOBN */
 CASE(two_windows_of_a_group)
 {
-	const long user = FROM_USER;
 	__u64 start;
 	int large;
 
@@ -182,12 +176,10 @@ CASE(two_windows_of_a_group)
 	large = vm_create_liobn_at(&env->vm, LIOBN + 1, 16, start, WINDOW >> 16);
 	expect(env, vm_bind_fds(&env->vm, env->dev.group, large) == 0);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
-	expect(env, vm_hypercall(&env->vm, &user, H_PUT_TCE, LIOBN + 1, start,
-				 DATA | RW, 0) == H_SUCCESS);
+	expect(env, hcall_of(env, LIOBN + 1, H_PUT_TCE, start, DATA | RW, 0) == H_SUCCESS);
 	expect(env, put(env, 0, 0) == H_SUCCESS);
 	expect(env, unregister(env) == -EBUSY);
-	expect(env, vm_hypercall(&env->vm, &user, H_PUT_TCE, LIOBN + 1, start,
-				 0, 0) == H_SUCCESS);
+	expect(env, hcall_of(env, LIOBN + 1, H_PUT_TCE, start, 0, 0) == H_SUCCESS);
 	expect(env, released(env));
 	expect(env, env->vm.user_exits == 0);
 	expect(env, vm_del_fd(&env->vm, env->dev.group) == 0);
@@ -200,8 +192,7 @@ CASE(one_table_of_two_groups)
 	struct vfio_dev other;
 	int err;
 
-	if (!vfio_find_next(&other, &env->dev, EDU_VENDOR, EDU_DEVICE))
-		case_skip("there is no device in another group");
+	need_more(env, &other, 1);
 	prepare(env, SHIFT);
 	vfio_open_only_group(&other);
 	other.container = env->dev.container;
@@ -216,19 +207,13 @@ CASE(one_table_of_two_groups)
 	vfio_open_device(&other);
 
 	page = env->vm.mem + DATA;
-	memset(page, 0x5a, 2 * PAGE);
 	expect(env, put(env, 0x100000, DATA | TCE_READ) == H_SUCCESS);
 	expect(env, put(env, 0x101000, (DATA + PAGE) | RW) == H_SUCCESS);
-	edu_read(&other, 0x100000, PAGE);
-	memset(page + PAGE, 0, PAGE);
-	edu_write(&other, 0x101000, PAGE);
-	expect(env, !memcmp(page, page + PAGE, PAGE));
+	expect(env, edu_copies_page(&other, 0x100000, page));
 
 	/* One of them gone, the other one's binding is in force */
 	expect(env, vm_del_fd(&env->vm, env->dev.group) == 0);
-	memset(page, 0xa5, PAGE);
-	edu_copy(&other, 0x100000, 0x101000, PAGE);
-	expect(env, !memcmp(page, page + PAGE, PAGE));
+	expect(env, edu_copies_page(&other, 0x100000, page));
 	expect(env, put(env, 0x101000, 0) == H_SUCCESS);
 	memset(page + PAGE, 0, PAGE);
 	edu_write(&other, 0x101000, PAGE);
@@ -239,14 +224,11 @@ CASE(one_table_of_two_groups)
 /* Each group is told of each invalidation: five are too many where it has to be quick */
 CASE(one_table_of_five_groups)
 {
-	const struct vfio_dev *last = &env->dev;
 	struct vfio_dev more[4];
 	__u64 slow;
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(more); last = &more[i++])
-		if (!vfio_find_next(&more[i], last, EDU_VENDOR, EDU_DEVICE))
-			case_skip("there are fewer than five groups");
+	need_more(env, more, ARRAY_SIZE(more));
 	begin(env);
 	/* The first one in a page of the guest's view has memory to allocate */
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
@@ -263,9 +245,7 @@ CASE(one_table_of_five_groups)
 	expect(env, put(env, PAGE, (DATA + PAGE) | RW) == H_SUCCESS);
 	expect(env, stat_of(env, "tce_virtual_mode") == slow + 2);
 	vfio_open_device(&more[3]);
-	memset(env->vm.mem + DATA, 0x5a, PAGE);
-	edu_copy(&more[3], 0, PAGE, PAGE);
-	expect(env, env->vm.mem[DATA + PAGE] == 0x5a);
+	expect(env, edu_copies_page(&more[3], 0, env->vm.mem + DATA));
 
 	close(more[3].device);
 	close(more[3].group);
@@ -277,12 +257,9 @@ CASE(one_table_of_five_groups)
 CASE(more_tables_than_the_kernel_serves)
 {
 	struct vfio_dev more[4];
-	const struct vfio_dev *last = &env->dev;
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(more); last = &more[i++])
-		if (!vfio_find_next(&more[i], last, EDU_VENDOR, EDU_DEVICE))
-			case_skip("there are fewer than five groups");
+	need_more(env, more, ARRAY_SIZE(more));
 	begin(env);
 	fill_list(env, RW);
 	for (i = 0; i < 3; i++)
@@ -344,26 +321,15 @@ static void *close_one(void *arg)
 {
 	struct closing *closing = arg;
 	struct env *env = closing->env;
+	const int fds[] = {
+		env->dev.group, env->dev.container, env->dev.device, env->tablefd,
+		env->vm.vfio,
+	};
 
-	switch (closing->what) {
-	case 0:
-		close(env->dev.group);
-		break;
-	case 1:
-		close(env->dev.container);
-		break;
-	case 2:
-		close(env->dev.device);
-		break;
-	case 3:
-		close(env->tablefd);
-		break;
-	case 4:
-		close(env->vm.vfio);
-		break;
-	default:
+	if (closing->what < ARRAY_SIZE(fds))
+		close(fds[closing->what]);
+	else
 		vm_close(&env->vm);
-	}
 	return NULL;
 }
 
@@ -448,7 +414,6 @@ CASE(released_by_racing_threads)
 CASE(qemu_start_large_window_reset)
 {
 	const unsigned int big = 24, small = 16;
-	const long user = FROM_USER;
 	__u64 start = 0;
 	unsigned int i;
 	int large;
@@ -475,9 +440,8 @@ CASE(qemu_start_large_window_reset)
 		expect(env, vm_bind_fds(&env->vm, env->dev.group, large) == 0);
 		/* One entry of the guest is 256 of the table */
 		if (i % 10 == 0)
-			expect(env, vm_hypercall(&env->vm, &user, H_PUT_TCE,
-						 LIOBN + 1, start, RW, 0) ==
-			       H_SUCCESS);
+			expect(env, hcall_of(env, LIOBN + 1, H_PUT_TCE, start, RW, 0) ==
+				    H_SUCCESS);
 
 		expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
 		expect(env, vfio_remove_window(&env->dev, 0) == 0);
@@ -505,7 +469,7 @@ CASE(qemu_unplug_and_replug)
 		expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
 		expect(env, vfio_remove_window(&env->dev, 0) == 0);
 		expect(env, released(env));
-		expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
+		expect(env, vfio_leave(&env->dev) == 0);
 		close(env->dev.container);
 		close(env->dev.group);
 

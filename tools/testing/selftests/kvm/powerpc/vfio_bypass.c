@@ -32,11 +32,9 @@ static __u64 physical_address(const void *mem)
 	return (entry & ((1UL << 55) - 1)) * page_size + address % page_size;
 }
 
-static void open_with_window(struct env *env)
+static void take(struct env *env)
 {
-	vfio_open_group(&env->dev);
-	vfio_register(&env->dev, env->vm.mem, env->vm.size);
-	vfio_create_window(&env->dev, SHIFT, WINDOW);
+	open_with_window(env, &env->dev);
 	vfio_open_device(&env->dev);
 }
 
@@ -68,12 +66,12 @@ CASE(given_back_without_memory)
 	memset(env->vm.mem, 0, env->vm.size);
 
 	for (nth = 1; failed && nth < AT_MOST; nth++) {
-		open_with_window(env);
+		take(env);
 		fail_nth(nth);
 		give_back(env);
 		failed = fail_nth_is_over();
 
-		open_with_window(env);
+		take(env);
 		physical = physical_address(env->vm.mem);
 		expect(env, vfio_map(&env->dev, 0, env->vm.mem, PAGE) == 0);
 		expect(env, reaches(env, 0));

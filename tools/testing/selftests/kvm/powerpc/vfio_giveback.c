@@ -12,9 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
-#include <linux/vfio.h>
 
 #include "cases.h"
 
@@ -67,7 +65,6 @@ static void vmm_of_the_device(struct env *env, void (*end)(struct env *env))
 
 static void kill_vmm(struct env *env)
 {
-	(void)env;
 	kill(getpid(), SIGKILL);
 }
 
@@ -83,23 +80,12 @@ static void let_go(struct env *env)
 	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
 	expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
 	expect(env, released(env));
-	expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
+	expect(env, vfio_leave(&env->dev) == 0);
 }
 
-CASE(after_a_vmm_was_killed)
-{
-	vmm_of_the_device(env, kill_vmm);
-}
-
-CASE(after_its_window_was_removed)
-{
-	vmm_of_the_device(env, remove_window);
-}
-
-CASE(after_a_vmm_let_go)
-{
-	vmm_of_the_device(env, let_go);
-}
+CASE_CALL(after_a_vmm_was_killed, vmm_of_the_device, kill_vmm);
+CASE_CALL(after_its_window_was_removed, vmm_of_the_device, remove_window);
+CASE_CALL(after_a_vmm_let_go, vmm_of_the_device, let_go);
 
 /* The DMA engine behind the same bridge is the VMM's, and the controller @usb is not */
 static void begin_beside(struct env *env, struct vfio_dev *usb)

@@ -8,7 +8,6 @@
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
@@ -216,9 +215,7 @@ static void try_reset(struct env *env, __u32 how)
 	       VFIO_EEH_PE_STATE_NORMAL);
 
 	vfio_enable_dma(&env->dev);
-	memset(page, how, PAGE);
-	edu_copy(&env->dev, 0, PAGE, PAGE);
-	expect(env, page[PAGE] == how);
+	expect(env, edu_copies_page(&env->dev, 0, page));
 	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
 	page[PAGE] = 0;
 	edu_write(&env->dev, PAGE, PAGE);
@@ -692,10 +689,8 @@ CASE(any_two_threads)
 
 	expect(env, vfio_add_window(&env->dev, SHIFT, WINDOW, 1, &start) == 0);
 	vfio_open_device(&env->dev);
-	memset(env->vm.mem + DATA, 0x5a, PAGE);
 	expect(env, vfio_map(&env->dev, 0, env->vm.mem + DATA, 2 * PAGE) == 0);
-	edu_copy(&env->dev, 0, PAGE, PAGE);
-	expect(env, !memcmp(env->vm.mem + DATA, env->vm.mem + DATA + PAGE, PAGE));
+	expect(env, edu_copies_page(&env->dev, 0, env->vm.mem + DATA));
 	expect(env, vfio_unmap(&env->dev, 0, WINDOW) == 0);
 	expect(env, released_range(env, env->vm.mem, 8 << 20));
 }
@@ -765,7 +760,7 @@ CASE(any_two_threads_of_version_1)
 	expect(env, request(env, VFIO_IOMMU_DISABLE, NULL) == 0);
 	/* But for the table of the window, which is made when it is first used */
 	close(env->dev.container);
-	expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
+	expect(env, vfio_leave(&env->dev) == 0);
 	expect(env, locked_kib() == locked);
 }
 
@@ -791,14 +786,13 @@ CASE(group_leaves_during_ioctls)
 	vfio_open_group(&env->dev);
 	pthread_create(&thread, NULL, register_until_stopped, env);
 	for (i = 0; i < 500; i++) {
-		expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
+		expect(env, vfio_leave(&env->dev) == 0);
 		expect(env, !vfio_join(&env->dev, env->dev.container));
 		expect(env, !ioctl(env->dev.container, VFIO_SET_IOMMU,
 				   VFIO_SPAPR_TCE_v2_IOMMU));
 	}
-	atomic_store(&env->stop, true);
-	pthread_join(thread, NULL);
-	expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
+	stop_thread(env, thread);
+	expect(env, vfio_leave(&env->dev) == 0);
 	expect(env, locked_kib() == locked);
 }
 

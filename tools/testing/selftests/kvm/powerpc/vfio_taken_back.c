@@ -4,8 +4,6 @@
  * entries by ioctl, windows, and all of it when it ends.
  */
 #include <unistd.h>
-#include <sys/ioctl.h>
-#include <linux/vfio.h>
 
 #include "cases.h"
 
@@ -19,9 +17,7 @@ static const unsigned int runs[] = { 1, 32, 33, 512 };
 static void begin_without_guest(struct env *env)
 {
 	vm_create(&env->vm, 16 << 20);
-	vfio_open_group(&env->dev);
-	vfio_register(&env->dev, env->vm.mem, env->vm.size);
-	vfio_create_window(&env->dev, SHIFT, WINDOW);
+	open_with_window(env, &env->dev);
 }
 
 static void take_sign(struct env *env)
@@ -69,7 +65,7 @@ CASE(by_ioctl_of_version_1)
 {
 	vm_create(&env->vm, 16 << 20);
 	vfio_open_group_v1(&env->dev);
-	ktap_need(!ioctl(env->dev.container, VFIO_IOMMU_ENABLE), "VFIO_IOMMU_ENABLE");
+	vfio_enable_v1(&env->dev);
 	map_and_unmap(env);
 }
 

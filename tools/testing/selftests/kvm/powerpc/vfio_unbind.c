@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,7 +18,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <linux/kvm.h>
 #include <linux/userfaultfd.h>
 #include <linux/vfio.h>
 
@@ -83,8 +81,7 @@ static void expect_dead(struct env *env, struct vfio_dev *old)
 	expect(env, ioctl(old->group, VFIO_GROUP_GET_STATUS, &status) &&
 	       errno == ENODEV);
 	expect(env, vfio_join(old, container) == -ENODEV);
-	expect(env, ioctl(old->group, VFIO_GROUP_UNSET_CONTAINER) &&
-	       errno == EINVAL);
+	expect(env, vfio_leave(old) == -EINVAL);
 	expect(env, ioctl(old->group, VFIO_GROUP_GET_DEVICE_FD, old->bdf) < 0 &&
 	       errno == ENODEV);
 	expect(env, vfio_try_register(old, env->vm.mem, env->vm.size) == -EINVAL);
@@ -105,12 +102,11 @@ static bool reaches_table(struct env *env)
 	return reaches;
 }
 
-/* A new file of the device, with all that an old one may have */
-static void open_again(struct env *env)
+/* No more than that is locked any more, nor less */
+static void expect_locked(struct env *env, long locked)
 {
-	vfio_open_group(&env->dev);
-	vfio_register(&env->dev, env->vm.mem, env->vm.size);
-	vfio_create_window(&env->dev, SHIFT, WINDOW);
+	wait_for_locked(locked);
+	expect(env, locked_kib() == locked);
 }
 
 /*
@@ -164,7 +160,7 @@ static void in_this_order(struct env *env, enum leaves leaves, enum had had,
 	expect_dead(env, &old);
 
 	end_old(env, &old, BEFORE_ADD, ends);
-	open_again(env);
+	open_with_window(env, &env->dev);
 	expect(env, vm_add_fd(&env->vm, env->dev.group) == 0);
 	expect(env, group_is_pinned(env->dev.id));
 	end_old(env, &old, BEFORE_BIND, ends);
@@ -185,7 +181,7 @@ static void in_this_order(struct env *env, enum leaves leaves, enum had had,
 	}
 	close(env->vm.vfio);
 	expect(env, !group_is_pinned(env->dev.id));
-	expect(env, !ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER));
+	expect(env, vfio_leave(&env->dev) == 0);
 }
 
 /* Each in a process of its own, which gives all back by ending */
@@ -215,15 +211,8 @@ static void in_all_orders(struct env *env, enum leaves leaves)
 	}
 }
 
-CASE(unbound_and_bound)
-{
-	in_all_orders(env, UNBOUND);
-}
-
-CASE(removed_and_found)
-{
-	in_all_orders(env, REMOVED);
-}
+CASE_CALL(unbound_and_bound, in_all_orders, UNBOUND);
+CASE_CALL(removed_and_found, in_all_orders, REMOVED);
 
 /* What the device does by the new file's table, after the old one was deleted */
 CASE(device_follows_the_new_file)
@@ -236,9 +225,7 @@ CASE(device_follows_the_new_file)
 	page = env->vm.mem + DATA;
 	old = env->dev;
 	come_back(env, UNBOUND);
-	open_again(env);
-	expect(env, vm_add_fd(&env->vm, env->dev.group) == 0);
-	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
+	bind_further(env, &env->dev);
 	vfio_open_device(&env->dev);
 	memset(page, 0x5a, PAGE);
 	expect(env, put(env, 0x100000, DATA | RW) == H_SUCCESS);
@@ -273,20 +260,16 @@ CASE(dead_in_two_machines)
 	/* One of them gone, the other one is in force, and keeps the pin */
 	expect(env, vm_del_fd(&second.vm, second.dev.group) == 0);
 	expect(env, reaches_table(env));
-	expect(env, ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER) &&
-	       errno == EBUSY);
+	expect(env, vfio_leave(&env->dev) == -EBUSY);
 	expect(env, vm_add_fd(&second.vm, second.dev.group) == 0);
 
 	old = env->dev;
 	come_back(env, UNBOUND);
-	open_again(env);
-	expect(env, vm_add_fd(&env->vm, env->dev.group) == 0);
-	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
+	bind_further(env, &env->dev);
 	expect(env, vm_del_fd(&second.vm, old.group) == 0);
 	expect(env, vm_del_fd(&env->vm, old.group) == 0);
 	expect(env, reaches_table(env));
-	expect(env, ioctl(env->dev.group, VFIO_GROUP_UNSET_CONTAINER) &&
-	       errno == EBUSY);
+	expect(env, vfio_leave(&env->dev) == -EBUSY);
 	expect(env, vm_del_fd(&env->vm, env->dev.group) == 0);
 	expect(env, !reaches_table(env));
 }
@@ -328,11 +311,8 @@ CASE(binding_races_with_unbinding)
 		pthread_create(&thread, NULL, bind_old, &binding);
 		usleep(1000 * (round % 5));
 		come_back(env, UNBOUND);
-		open_again(env);
-		expect(env, vm_add_fd(&env->vm, env->dev.group) == 0);
-		expect(env, !vm_bind(&env->vm, &env->dev, env->tablefd));
-		atomic_store(&env->stop, true);
-		pthread_join(thread, NULL);
+		bind_further(env, &env->dev);
+		stop_thread(env, thread);
 
 		/* Only the new one has bound the table that is there now */
 		expect(env, reaches_table(env));
@@ -374,15 +354,12 @@ CASE(guest_goes_on)
 		usleep(20000);
 		come_back(env, round % 2 ? REMOVED : UNBOUND);
 		wait_for_locked(locked + (env->vm.size >> 10) - 1);
-		open_again(env);
-		expect(env, vm_add_fd(&env->vm, env->dev.group) == 0);
-		expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
+		bind_further(env, &env->dev);
 		expect(env, vm_del_fd(&env->vm, old.group) == 0);
 		close(old.container);
 		close(old.group);
 	}
-	atomic_store(&env->stop, true);
-	pthread_join(thread, NULL);
+	stop_thread(env, thread);
 	expect(env, stuff(env, 0, 0, ENTRIES) == H_SUCCESS);
 	expect(env, reaches_table(env));
 	expect(env, released(env));
@@ -545,7 +522,7 @@ static void begin_vmm(struct env *env)
 static void open_vmm(struct env *env)
 {
 	begin_vmm(env);
-	open_again(env);
+	open_with_window(env, &env->dev);
 }
 
 static void close_vmm(struct env *env)
@@ -646,8 +623,7 @@ CASE(argument_of_a_container_is_absent)
 	for (i = 0; i < ARRAY_SIZE(calls) && !env->failed; i++) {
 		open_vmm(env);
 		argument_is_absent(env, env->dev.container, calls[i]);
-		wait_for_locked(locked);
-		expect(env, locked_kib() == locked);
+		expect_locked(env, locked);
 		close_vmm(env);
 	}
 }
@@ -679,7 +655,7 @@ static void open_v1(struct env *env)
 {
 	begin_vmm(env);
 	vfio_open_group_v1(&env->dev);
-	ktap_need(!ioctl(env->dev.container, VFIO_IOMMU_ENABLE), "VFIO_IOMMU_ENABLE");
+	vfio_enable_v1(&env->dev);
 }
 
 /* Memory that is pinned for the device, and does not come; nor does anything stay */
@@ -699,8 +675,7 @@ CASE(memory_is_absent)
 	give(&absent, "", 1);
 	end_call(&call, &absent);
 	close_vmm(env);
-	wait_for_locked(locked);
-	expect(env, locked_kib() == locked);
+	expect_locked(env, locked);
 
 	open_v1(env);
 	make_absent(&absent);
@@ -711,8 +686,7 @@ CASE(memory_is_absent)
 	/* The table went with the group */
 	expect(env, call.ret == -ENXIO);
 	close_vmm(env);
-	wait_for_locked(locked);
-	expect(env, locked_kib() == locked);
+	expect_locked(env, locked);
 }
 
 /* Memory comes when the container is not charged for it any more, or anew */
@@ -811,8 +785,7 @@ CASE(container_begins_anew_during_a_call)
 	expect(env, vfio_unmap(&env->dev, 0, PAGE) == 0);
 	expect(env, released(env));
 	close_vmm(env);
-	wait_for_locked(locked);
-	expect(env, locked_kib() == locked);
+	expect_locked(env, locked);
 }
 
 /* A window is made, and where it begins cannot be said: the page has gone again */
@@ -847,8 +820,7 @@ CASE(answer_is_absent)
 			give(&absent, &arg, sizeof(arg));
 		end_call(&call, &absent);
 		close_vmm(env);
-		wait_for_locked(locked);
-		expect(env, locked_kib() == locked);
+		expect_locked(env, locked);
 		if (want == FOR_ANSWER)
 			return;
 		if (call.ret)
@@ -866,8 +838,7 @@ CASE(memory_of_two_containers)
 	struct vfio_dev other;
 	long locked;
 
-	if (!vfio_find_next(&other, &env->dev, EDU_VENDOR, EDU_DEVICE))
-		case_skip("there is no device in another group");
+	need_more(env, &other, 1);
 	open_vmm(env);
 	locked = locked_kib();
 	vfio_open_group(&other);
@@ -882,9 +853,7 @@ CASE(memory_of_two_containers)
 	expect(env, vfio_map(&env->dev, 0, env->vm.mem + DATA, PAGE) == 0);
 	expect(env, vfio_unmap(&env->dev, 0, PAGE) == 0);
 	vfio_open_device(&other);
-	memset(env->vm.mem + DATA, 0x5a, PAGE);
-	edu_copy(&other, 0, PAGE, PAGE);
-	expect(env, env->vm.mem[DATA + PAGE] == 0x5a);
+	expect(env, edu_copies_page(&other, 0, env->vm.mem + DATA));
 
 	/* The last one is told */
 	expect(env, vfio_unregister(&other, env->vm.mem, env->vm.size) == -EBUSY);

@@ -94,15 +94,8 @@ static void lose_device(struct env *env, bool bound)
 	env->failed |= again.failed | third.failed;
 }
 
-CASE(group_was_added)
-{
-	lose_device(env, false);
-}
-
-CASE(group_was_bound)
-{
-	lose_device(env, true);
-}
+CASE_CALL(group_was_added, lose_device, false);
+CASE_CALL(group_was_bound, lose_device, true);
 
 /* Its VMM ends by a signal, or anyhow, with everything open */
 CASE(group_was_left)

@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <sys/ioctl.h>
 #include <linux/kvm.h>
 
@@ -40,7 +39,6 @@ static int tickless_cpu(void)
 
 static void on_alarm(int signal)
 {
-	(void)signal;
 }
 
 int main(void)
@@ -66,7 +64,7 @@ int main(void)
 	       vm.run->papr_hcall.nr == GUEST_DONE;
 	exits = vm_stat(&vm, "sum_exits") - exits;
 	ktap_ok(done && exits < 10000, "a guest that computes is left to compute");
-	ktap_say("%llu exits", (unsigned long long)exits);
+	ktap_say("%llu exits", exits);
 	ktap_end();
 	return 0;
 }

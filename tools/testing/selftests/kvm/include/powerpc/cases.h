@@ -136,6 +136,21 @@ void prepare_vm(struct env *env, size_t memory);
 void prepare(struct env *env, unsigned int liobn_shift);
 void begin(struct env *env);
 
+/* begin() with other pages for the guest */
+void begin_with_pages(struct env *env, unsigned int liobn_shift);
+
+/* The first page of the shadow is there from then on */
+void use_first_entry(struct env *env);
+
+/* The LIOBN is closed and made anew, and bound */
+void renew_liobn(struct env *env);
+
+/* Devices in groups of their own, after the first one; skips the case without so many */
+void need_more(struct env *env, struct vfio_dev *more, unsigned int nr);
+
+/* A group in a container of its own, with the guest's memory and a window as usual */
+void open_with_window(struct env *env, struct vfio_dev *dev);
+
 /*
  * A further group: in a container of its own, which has the guest's memory, and with
  * a window as the first one's, which the LIOBN is bound to
@@ -152,7 +167,8 @@ void end_vmm(struct env *env);
 void begin_two_levels(struct env *env);
 void begin_on_tiers(struct env *env, const char *mask);
 
-/* The guest's hypercalls */
+/* The guest's hypercalls; about another LIOBN; and about the usual one */
+long hcall_of(struct env *env, __u64 liobn, __u64 nr, __u64 a, __u64 b, __u64 c);
 long hcall(struct env *env, __u64 nr, __u64 a, __u64 b, __u64 c);
 long put(struct env *env, __u64 bus, __u64 tce);
 long stuff(struct env *env, __u64 bus, __u64 tce, __u64 n);
@@ -171,8 +187,14 @@ int unregister(struct env *env);
 bool released(struct env *env);
 bool released_range(struct env *env, void *mem, size_t size);
 
+/* Two hypercalls to do over and over: map the first entry, and clear it */
+extern const struct vm_call map_call, clear_call;
+
 /* Thread: map and unmap the first 64K of the window by ioctl, until env->stop */
 void *map_by_ioctl(void *arg);
+
+/* Tell a thread to end, by env->stop, and wait for that */
+void stop_thread(struct env *env, pthread_t thread);
 
 /*
  * A task on CPU 0 that counts, and pauses for so many microseconds or yields.  @gap is the
@@ -225,6 +247,9 @@ void wait_for_locked(long kib);
  * right to open it, and nothing is allocated here, which might wait.
  */
 long number_in(int file, const char *name);
+
+/* Pages pinned for devices in the whole host, by /proc/vmstat, which is open */
+long pins_in(int vmstat);
 
 /* A line "FIELD: NUMBER kB" of a file in /proc; -1 when there is none */
 long proc_kib(const char *path, const char *field);

@@ -24,6 +24,9 @@ void edu_wait(const struct vfio_dev *dev);
 /* The one after the other: from bus address @from to @to */
 void edu_copy(const struct vfio_dev *dev, __u64 from, __u64 to, __u32 len);
 
+/* The same from a page to the next one, in memory at @page; false when it has not arrived */
+bool edu_copies_page(const struct vfio_dev *dev, __u64 bus, __u8 *page);
+
 /* What the device writes for edu_reaches() */
 #define EDU_SIGN	0x5a
 #define EDU_SOME	64

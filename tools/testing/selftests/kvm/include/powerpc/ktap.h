@@ -4,6 +4,7 @@
 #define SELFTEST_KVM_POWERPC_KTAP_H
 
 #include <stdbool.h>
+#include <linux/compiler.h>
 
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
@@ -11,14 +12,14 @@
 #define KTAP_SKIP	4
 
 void ktap_plan(unsigned int facts);
-void ktap_ok(bool ok, const char *fmt, ...);
-void ktap_say(const char *fmt, ...);
+__printf(2, 3) void ktap_ok(bool ok, const char *fmt, ...);
+__printf(1, 2) void ktap_say(const char *fmt, ...);
 
 /* End the program: failed if a fact was, or if there were fewer than planned */
 void ktap_end(void);
-void ktap_skip(const char *fmt, ...);
+__printf(1, 2) void ktap_skip(const char *fmt, ...);
 
 /* What must work for the test to make sense; says what failed, and errno */
-void ktap_need(bool ok, const char *fmt, ...);
+__printf(2, 3) void ktap_need(bool ok, const char *fmt, ...);
 
 #endif /* SELFTEST_KVM_POWERPC_KTAP_H */

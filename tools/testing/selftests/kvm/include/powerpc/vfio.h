@@ -51,13 +51,18 @@ void vfio_rescan(void);
  */
 bool vfio_resets(const struct vfio_dev *dev, bool on);
 
-/* The group alone; and into a container: 0 or -errno */
+/* The group alone; and into a container, or out of it: 0 or -errno */
 void vfio_open_only_group(struct vfio_dev *dev);
 int vfio_join(struct vfio_dev *dev, int container);
+int vfio_leave(const struct vfio_dev *dev);
 
-/* Group into a container of its own, with the sPAPR TCE IOMMU v2, or the first one */
+/*
+ * Group into a container of its own, with the sPAPR TCE IOMMU v2; or with the first one,
+ * which is to be enabled before it is used
+ */
 void vfio_open_group(struct vfio_dev *dev);
 void vfio_open_group_v1(struct vfio_dev *dev);
+void vfio_enable_v1(const struct vfio_dev *dev);
 bool vfio_in_container(const struct vfio_dev *dev);
 void vfio_register(const struct vfio_dev *dev, void *mem, size_t size);
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <endian.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <regex.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,11 +14,19 @@
 
 #include "cases.h"
 
-long hcall(struct env *env, __u64 nr, __u64 a, __u64 b, __u64 c)
+const struct vm_call map_call = { H_PUT_TCE, { LIOBN, 0, DATA | RW } };
+const struct vm_call clear_call = { H_STUFF_TCE, { LIOBN, 0, 0, 1 } };
+
+long hcall_of(struct env *env, __u64 liobn, __u64 nr, __u64 a, __u64 b, __u64 c)
 {
 	const long user = FROM_USER;
 
-	return vm_hypercall(&env->vm, &user, nr, env->liobn, a, b, c);
+	return vm_hypercall(&env->vm, &user, nr, liobn, a, b, c);
+}
+
+long hcall(struct env *env, __u64 nr, __u64 a, __u64 b, __u64 c)
+{
+	return hcall_of(env, env->liobn, nr, a, b, c);
 }
 
 long put(struct env *env, __u64 bus, __u64 tce)
@@ -114,6 +121,12 @@ long number_in(int file, const char *name)
 	return strtol(at + strlen(name), NULL, 10);
 }
 
+long pins_in(int vmstat)
+{
+	return number_in(vmstat, "nr_foll_pin_acquired ") -
+	       number_in(vmstat, "nr_foll_pin_released ");
+}
+
 long locked_kib(void)
 {
 	return proc_kib("/proc/self/status", "VmLck");
@@ -159,24 +172,44 @@ void prepare(struct env *env, unsigned int liobn_shift)
 	vfio_create_window(&env->dev, SHIFT, WINDOW);
 }
 
+void begin_with_pages(struct env *env, unsigned int liobn_shift)
+{
+	prepare(env, liobn_shift);
+	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+}
+
 void begin(struct env *env)
 {
-	prepare(env, SHIFT);
-	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
+	begin_with_pages(env, SHIFT);
+}
+
+void use_first_entry(struct env *env)
+{
+	put(env, 0, DATA | RW);
+	put(env, 0, 0);
+}
+
+void renew_liobn(struct env *env)
+{
+	close(env->tablefd);
+	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
+	expect(env, vm_bind(&env->vm, &env->dev, env->tablefd) == 0);
+}
+
+void need_more(struct env *env, struct vfio_dev *more, unsigned int nr)
+{
+	const struct vfio_dev *last = &env->dev;
+
+	for (; nr; nr--, last = more++)
+		if (!vfio_find_next(more, last, EDU_VENDOR, EDU_DEVICE))
+			case_skip("there are too few devices in groups of their own");
 }
 
 void expect_works(struct env *env)
 {
-	static __u8 sign;
-	__u8 *page = env->vm.mem + DATA;
-
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
 	expect(env, put(env, PAGE, (DATA + PAGE) | RW) == H_SUCCESS);
-	/* None that is there from an earlier time */
-	sign++;
-	memset(page, sign, PAGE);
-	edu_copy(&env->dev, 0, PAGE, PAGE);
-	expect(env, page[PAGE] == sign && page[2 * PAGE - 1] == sign);
+	expect(env, edu_copies_page(&env->dev, 0, env->vm.mem + DATA));
 	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
 }
 
@@ -189,11 +222,16 @@ void end_vmm(struct env *env)
 	close(env->dev.group);
 }
 
-void bind_further(struct env *env, struct vfio_dev *dev)
+void open_with_window(struct env *env, struct vfio_dev *dev)
 {
 	vfio_open_group(dev);
 	vfio_register(dev, env->vm.mem, env->vm.size);
 	vfio_create_window(dev, SHIFT, WINDOW);
+}
+
+void bind_further(struct env *env, struct vfio_dev *dev)
+{
+	open_with_window(env, dev);
 	ktap_need(!vm_group_add(&env->vm, dev), "adding the group of %s", dev->bdf);
 	ktap_need(!vm_bind(&env->vm, dev, env->tablefd), "binding %s", dev->bdf);
 }
@@ -266,6 +304,12 @@ void *map_by_ioctl(void *arg)
 		vfio_unmap(&env->dev, 0, 0x10000);
 	}
 	return NULL;
+}
+
+void stop_thread(struct env *env, pthread_t thread)
+{
+	atomic_store(&env->stop, true);
+	pthread_join(thread, NULL);
 }
 
 bool write_file(const char *path, const char *text)

@@ -33,7 +33,6 @@ static const __u32 compute_code[] = {
 /* The handler's only use is that KVM_RUN returns */
 static void compute_signal(int sig)
 {
-	(void)sig;
 }
 
 static unsigned long compute_count(const struct compute_cpu *cpu)
@@ -198,21 +197,13 @@ struct beside {
 	__u64 ns;
 };
 
-static __u64 compute_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
-
 static void *compute_act(void *arg)
 {
 	struct beside *beside = arg;
-	__u64 exits = compute_exits(beside->guest), began = compute_now();
+	__u64 exits = compute_exits(beside->guest), began = now_ns();
 
 	beside->act(beside->arg);
-	beside->ns = compute_now() - began;
+	beside->ns = now_ns() - began;
 	beside->exits = compute_exits(beside->guest) - exits;
 	return NULL;
 }

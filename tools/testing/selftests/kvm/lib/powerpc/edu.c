@@ -85,6 +85,17 @@ void edu_copy(const struct vfio_dev *dev, __u64 from, __u64 to, __u32 len)
 	edu_write(dev, to, len);
 }
 
+bool edu_copies_page(const struct vfio_dev *dev, __u64 bus, __u8 *page)
+{
+	static __u8 sign = EDU_SIGN;
+
+	/* None that is there from an earlier time */
+	memset(page, ++sign, EDU_PAGE);
+	memset(page + EDU_PAGE, 0, EDU_PAGE);
+	edu_copy(dev, bus, bus + EDU_PAGE, EDU_PAGE);
+	return !memcmp(page, page + EDU_PAGE, EDU_PAGE);
+}
+
 void edu_take_sign(const struct vfio_dev *dev, __u64 bus, __u8 *page)
 {
 	memset(page, EDU_SIGN, EDU_PAGE);

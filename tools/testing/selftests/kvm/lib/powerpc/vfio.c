@@ -216,6 +216,11 @@ int vfio_join(struct vfio_dev *dev, int container)
 		-errno : 0;
 }
 
+int vfio_leave(const struct vfio_dev *dev)
+{
+	return ioctl(dev->group, VFIO_GROUP_UNSET_CONTAINER) ? -errno : 0;
+}
+
 static void vfio_open_with(struct vfio_dev *dev, unsigned long iommu)
 {
 	vfio_open_only_group(dev);
@@ -234,6 +239,11 @@ void vfio_open_group(struct vfio_dev *dev)
 void vfio_open_group_v1(struct vfio_dev *dev)
 {
 	vfio_open_with(dev, VFIO_SPAPR_TCE_IOMMU);
+}
+
+void vfio_enable_v1(const struct vfio_dev *dev)
+{
+	ktap_need(!ioctl(dev->container, VFIO_IOMMU_ENABLE), "VFIO_IOMMU_ENABLE");
 }
 
 bool vfio_in_container(const struct vfio_dev *dev)
@@ -331,10 +341,8 @@ void vfio_create_window(const struct vfio_dev *dev, unsigned int page_shift,
 	ktap_need(!vfio_remove_window(dev, 0),
 		  "VFIO_IOMMU_SPAPR_TCE_REMOVE of the window at 0");
 	ktap_need(!vfio_add_window(dev, page_shift, size, 1, &start),
-		  "VFIO_IOMMU_SPAPR_TCE_CREATE of 0x%llx bytes",
-		  (unsigned long long)size);
-	ktap_need(!start, "the window starts at 0x%llx",
-		  (unsigned long long)start);
+		  "VFIO_IOMMU_SPAPR_TCE_CREATE of 0x%llx bytes", size);
+	ktap_need(!start, "the window starts at 0x%llx", start);
 }
 
 static __u64 vfio_region(const struct vfio_dev *dev, __u32 index, const char *what)

@@ -43,8 +43,8 @@ static void vm_enable_hypercall(const struct vm *vm, __u64 nr)
 		.args = { nr, 1 },
 	};
 
-	ktap_need(!ioctl(vm->fd, KVM_ENABLE_CAP, &cap),
-		  "enabling hypercall 0x%llx", (unsigned long long)nr);
+	ktap_need(!ioctl(vm->fd, KVM_ENABLE_CAP, &cap), "enabling hypercall 0x%llx",
+		  nr);
 }
 
 static struct mailbox *vm_mailbox(const struct vm *vm)
@@ -191,8 +191,7 @@ int vm_create_liobn_at(const struct vm *vm, __u64 liobn,
 	};
 	int fd = ioctl(vm->fd, KVM_CREATE_SPAPR_TCE_64, &args);
 
-	ktap_need(fd >= 0, "KVM_CREATE_SPAPR_TCE_64 of %llu entries",
-		  (unsigned long long)pages);
+	ktap_need(fd >= 0, "KVM_CREATE_SPAPR_TCE_64 of %llu entries", pages);
 	return fd;
 }
 
@@ -360,7 +359,7 @@ static void vm_run(struct vm *vm, const long *user)
 			continue;
 		}
 		ktap_need(user, "hypercall 0x%llx reached user space",
-			  (unsigned long long)vm->run->papr_hcall.nr);
+			  vm->run->papr_hcall.nr);
 		vm->run->papr_hcall.ret = *user;
 	}
 }
@@ -414,7 +413,7 @@ __u64 vm_time(struct vm *vm, const struct vm_call *first,
 
 	vm_prepare(vm, first, second, times);
 	vm_run(vm, NULL);
-	ktap_need(!box->answer, "hypercall 0x%llx answers %lld",
-		  (unsigned long long)first->nr, (long long)box->answer);
+	ktap_need(!box->answer, "hypercall 0x%llx answers %lld", first->nr,
+		  (long long)box->answer);
 	return box->ticks;
 }
