@@ -5,6 +5,9 @@
  * of tables, and a region is counted by counting.  From PAPR 14.5.4.2 and the
  * kernel-doc of the functions, not from how they do it.
  *
+ * What is asked of a hypercall's arguments is in tce_rules.h of the KVM selftests, which
+ * have a model of their own (model.h there says why).
+ *
  * Each function is told what was seen, complains when that may not be, and takes
  * over what was done.
  */

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What hypercalls must answer and do; see model.h */
 #include "state.h"
+#include "../selftests/kvm/include/powerpc/tce_rules.h"
 
-/* What PAPR and the tiers allow */
-#define LIST_MAX	512UL
+/* What the tiers allow */
 #define FAST_ENTRIES	512UL
 #define FAST_FOREIGN	16UL
 #define PARTIAL_ENTRIES	16UL
@@ -67,32 +67,23 @@ static bool tier_on(enum tier tier, unsigned long req)
 	       (tier == TIER_TABLE || test_bit(req / 4, world.kvm.arch.enabled_hcalls));
 }
 
-static struct kvm_memory_slot *slot_of(unsigned long gpa)
+/* The guest has all of the page, and may do with it what the device shall */
+static bool guest_page(u64 tce, unsigned long size, unsigned long *ua)
 {
 	unsigned int i;
 
 	for (i = 0; i < KVM_SLOTS; ++i) {
-		struct kvm_memory_slot *slot = &world.kvm.memslots[0]->slot[i];
-		unsigned long first = slot->base_gfn << PAGE_SHIFT;
+		const struct kvm_memory_slot *slot = &world.kvm.memslots[0]->slot[i];
+		const unsigned long gpa = slot->base_gfn << PAGE_SHIFT;
 
-		if (gpa >= first && gpa < first + (slot->npages << PAGE_SHIFT))
-			return slot->flags & KVM_MEMSLOT_INVALID ? NULL : slot;
+		if (slot->flags & KVM_MEMSLOT_INVALID ||
+		    !rules_slot_has(gpa, slot->npages << PAGE_SHIFT,
+				    slot->flags & KVM_MEM_READONLY, tce, size))
+			continue;
+		*ua = slot->userspace_addr + (tce & ~PERM) - gpa;
+		return true;
 	}
-	return NULL;
-}
-
-/* The guest has all of the page, and may do with it what the device shall */
-static bool guest_page(u64 tce, unsigned long size, unsigned long *ua)
-{
-	unsigned long gpa = tce & ~PERM;
-	struct kvm_memory_slot *slot = slot_of(gpa);
-
-	if (!slot || gpa & (size - 1) || slot_of(gpa + size - 1) != slot)
-		return false;
-	if (slot->flags & KVM_MEM_READONLY && tce & TCE_PCI_WRITE)
-		return false;
-	*ua = slot->userspace_addr + gpa - (slot->base_gfn << PAGE_SHIFT);
-	return true;
+	return false;
 }
 
 static bool can_read(unsigned int r, enum tier tier)
@@ -167,7 +158,7 @@ static bool too_hard(const struct model_call *c, unsigned int l)
 }
 
 /* The LIOBN and the first entry of a call, or an answer */
-static long window_answer(const struct model_call *c, unsigned int *l, unsigned long *idx)
+static long window_answer(const struct model_call *c, unsigned int *l, __u64 *idx)
 {
 	const struct layout_liobn *ll;
 
@@ -178,17 +169,11 @@ static long window_answer(const struct model_call *c, unsigned int *l, unsigned 
 	/* It may be one of the VMM's own, which judges the arguments */
 	if (c->liobn >= LIOBNS || !m.liobn[c->liobn].there)
 		return H_TOO_HARD;
-	if (c->req == H_PUT_TCE_INDIRECT && (c->n > LIST_MAX || c->list_gpa & 0xfff))
-		return H_PARAMETER;
-	if (c->req == H_STUFF_TCE && c->tce[0] & PERM)
-		return H_PARAMETER;
 	*l = c->liobn;
 	ll = &layout_liobn[*l];
-	*idx = (c->ioba >> ll->shift) - ll->offset;
-	if (c->ioba & ((1UL << ll->shift) - 1) || c->ioba >> ll->shift < ll->offset ||
-	    *idx > ll->size || c->n > ll->size - *idx)
-		return H_PARAMETER;
-	return NOT_YET;
+	return rules_allow(c->req, ll->shift, ll->offset, ll->size, c->ioba,
+			   c->req == H_PUT_TCE_INDIRECT ? c->list_gpa : c->tce[0], c->n, idx) ?
+	       NOT_YET : H_PARAMETER;
 }
 
 static void apply(unsigned int l, unsigned long idx, u64 tce)
@@ -333,7 +318,7 @@ static void put(const struct model_call *c, const struct seen *seen,
 
 void model_hcall(const struct model_call *c, const struct seen *seen)
 {
-	unsigned long idx;
+	__u64 idx;
 	unsigned int l;
 	long ret = window_answer(c, &l, &idx);
 

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What TCE hypercalls must answer and do, whoever serves them: LIOBNs and hardware
- * tables are arrays, and memory is ranges of guest addresses.  After PAPR 14.5.4.2
- * and the table of answers at KVM_CREATE_SPAPR_TCE_64 in
- * Documentation/virt/kvm/api.rst.
+ * tables are arrays, and memory is ranges of guest addresses.
+ *
+ * What is asked of arguments is in tce_rules.h, which tools/testing/tce/model.h uses, too.
+ * The rest of that model is another one, as it is asked something else.  This one says
+ * what a guest must see, before the call and in each tier alike, of a machine with memory,
+ * and on which nothing else happens.  That one is told what was seen, of one tier, and
+ * judges whether it may be: there an allocation fails, a hypervisor refuses, somebody holds
+ * an entry, a tier gives up.  And it keeps the books of what no guest sees: which words the
+ * tables have, pins, counts and invalidations.
  */
 #ifndef SELFTEST_KVM_POWERPC_MODEL_H
 #define SELFTEST_KVM_POWERPC_MODEL_H

@@ -3,10 +3,9 @@
 #include <stddef.h>
 
 #include "model.h"
+#include "tce_rules.h"
 
-#define LIST_MAX	512
-#define LIST_ALIGN	4096
-#define PERM		(TCE_READ | TCE_WRITE)
+#define PERM		RULES_PERM
 
 static struct model_slot *slot_of(struct model *m, __u64 gpa)
 {
@@ -42,9 +41,7 @@ static bool may_map(struct model *m, const struct model_liobn *l, __u64 tce)
 	struct model_slot *slot = slot_of(m, gpa);
 	struct model_region *region;
 
-	if (!slot || gpa & (size - 1) || slot_of(m, gpa + size - 1) != slot)
-		return false;
-	if (slot->read_only && tce & TCE_WRITE)
+	if (!slot || !rules_slot_has(slot->gpa, slot->size, slot->read_only, tce, size))
 		return false;
 	if (!l->tables)
 		return true;
@@ -95,16 +92,6 @@ static struct model_liobn *liobn_of(struct model *m, __u64 liobn)
 	return NULL;
 }
 
-/* Does the window have these entries? */
-static bool has(const struct model_liobn *l, __u64 ioba, __u64 n, __u64 *idx)
-{
-	const __u64 entry = ioba >> l->shift;
-
-	*idx = entry - l->first;
-	return !(ioba & ((1UL << l->shift) - 1)) && entry >= l->first &&
-	       *idx <= l->size && n <= l->size - *idx;
-}
-
 static long set_list(struct model *m, struct model_liobn *l, __u64 idx,
 		     __u64 list, __u64 n, long user)
 {
@@ -131,12 +118,7 @@ long model_call(struct model *m, const struct vm_call *call, long user,
 
 	if (!l)
 		return user;
-	if (call->nr == H_PUT_TCE_INDIRECT &&
-	    (n > LIST_MAX || arg & (LIST_ALIGN - 1)))
-		return H_PARAMETER;
-	if (call->nr == H_STUFF_TCE && arg & PERM)
-		return H_PARAMETER;
-	if (!has(l, call->args[1], n, &idx))
+	if (!rules_allow(call->nr, l->shift, l->first, l->size, call->args[1], arg, n, &idx))
 		return H_PARAMETER;
 
 	switch (call->nr) {
