@@ -101,12 +101,21 @@ static u64 page_tce(unsigned long page)
 	return (page << PAGE_SHIFT) | 3;
 }
 
+/* An ioctl: @n entries lead to pages from @page on */
+static long try_map(unsigned int t, unsigned long idx, unsigned long n, unsigned long page)
+{
+	long ret;
+
+	mutex_lock(&container_lock);
+	ret = tce_user_map(world.table[t], layout_table[t].offset + idx, n, page_ua(page),
+			   DMA_BIDIRECTIONAL, &container_lock);
+	mutex_unlock(&container_lock);
+	return ret;
+}
+
 static void map(unsigned int t, unsigned long idx, unsigned long page)
 {
-	mutex_lock(&container_lock);
-	WRONG_IF(tce_user_map(world.table[t], layout_table[t].offset + idx, 1,
-			      page_ua(page), DMA_BIDIRECTIONAL, &container_lock));
-	mutex_unlock(&container_lock);
+	WRONG_IF(try_map(t, idx, 1, page));
 }
 
 static void unmap_all(unsigned int t)
@@ -194,6 +203,13 @@ static struct call stuff_call(enum tier tier, unsigned int l, unsigned long idx,
 	};
 }
 
+/* A thread that has to come to a spot */
+static void stop_there(struct hand *hand, void (*step)(void *arg), void *arg,
+		       enum spot to, const void *at)
+{
+	WRONG_IF(hand_start(hand, step, arg, to, at) != HAND_THERE);
+}
+
 static long now(struct call call)
 {
 	do_call(&call);
@@ -217,6 +233,13 @@ static void do_unregister(void *arg)
 	struct unregister *step = arg;
 
 	step->ret = mm_iommu_put(&world.mm, world.mem[step->region]);
+}
+
+/* Nothing counts it */
+static void put_region(unsigned int region)
+{
+	WRONG_IF(mm_iommu_put(&world.mm, world.mem[region]));
+	world.mem[region] = NULL;
 }
 
 /* Register region NEW, if that can be */
@@ -268,8 +291,7 @@ static void renew_under(struct hand *hand, struct call *call, struct hand *secon
 	struct unregister unregister = { OLD };
 	struct hand other = {}, third = {}, fourth = {};
 
-	hand_start(hand, do_call, call, SPOT_LOCK, lock_word(FLAT, 3));
-	WRONG_IF(hand->is != HAND_THERE);
+	stop_there(hand, do_call, call, SPOT_LOCK, lock_word(FLAT, 3));
 	hand_start(&other, do_unregister, &unregister, SPOTS, NULL);
 	hand_start(&third, do_renew, NULL, SPOTS, NULL);
 	put.vcpu = 2;
@@ -289,11 +311,9 @@ static void unregister_both(void)
 {
 	unmap_all(FLAT);
 	if (world.mem[NEW])
-		WRONG_IF(mm_iommu_put(&world.mm, world.mem[NEW]));
+		put_region(NEW);
 	if (world.mem[OLD])
-		WRONG_IF(mm_iommu_put(&world.mm, world.mem[OLD]));
-	world.mem[NEW] = NULL;
-	world.mem[OLD] = NULL;
+		put_region(OLD);
 }
 
 static void list_region_renewed(void)
@@ -344,8 +364,7 @@ static void list_region_gone(void)
 	begin(SAME, FLAT);
 	add_region(OLD);
 	call = list_call(TIER_VIRT, SAME, 3, 0, PAGE, 8);
-	hand_start(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
 	hand_start(&other, do_unregister, &unregister, SPOTS, NULL);
 	hand_end(&hand);
 	hand_end(&other);
@@ -364,8 +383,7 @@ static void regions_replaced(void)
 
 	begin(SAME, FLAT);
 	call = list_call(TIER_EARLY, SAME, 3, PAGE, PAGE, 8);
-	hand_start(&hand, do_call, &call, SPOT_LOAD, stale_first(&world.mm));
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&hand, do_call, &call, SPOT_LOAD, stale_first(&world.mm));
 	hand_start(&other, do_register, &region, SPOTS, NULL);
 	hand_end(&hand);
 	hand_end(&other);
@@ -385,8 +403,7 @@ static void regions_replaced_before(void)
 
 	begin(SAME, FLAT);
 	call = list_call(TIER_EARLY, SAME, 3, PAGE, PAGE, 8);
-	hand_start(&hand, do_call, &call, SPOT_ENTER, &world.kvm.srcu);
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&hand, do_call, &call, SPOT_ENTER, &world.kvm.srcu);
 	hand_start(&other, do_register, &region, SPOTS, NULL);
 	WRONG_IF(other.is != HAND_DONE);
 	hand_end(&hand);
@@ -431,8 +448,7 @@ static void list_region_let_go(void)
 		mm_iommu_drop(&world.mm, world.mem[OLD]);
 		now(list_call(tier, SAME, 4, 0, PAGE, 8));
 		unmap_all(FLAT);
-		WRONG_IF(mm_iommu_put(&world.mm, world.mem[STAYING]));
-		world.mem[STAYING] = NULL;
+		put_region(STAYING);
 		mm_iommu_reap(&world.mm);
 		WRONG_IF(world_has_regions());
 		world.mem[OLD] = NULL;
@@ -453,8 +469,7 @@ static void published_under(struct call call)
 
 	begin(SAME, FLAT);
 	map(FLAT, 3, PAGE);
-	hand_start(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
 	hand_start(&other, do_register, &region, SPOTS, NULL);
 	put.vcpu = 1;
 	hand_start(&third, do_call, &put, SPOTS, NULL);
@@ -488,8 +503,7 @@ static void pinned_table_taken_for_another(void)
 	begin(SAME, FLAT);
 	tce_user_close(world.table[FLAT]);
 	call = list_call(TIER_EARLY, SAME, 3, PAGE, PAGE, 2);
-	hand_start(&hand, do_call, &call, SPOT_ENTER, &world.vcpu[0].arch.tce_reader);
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&hand, do_call, &call, SPOT_ENTER, &world.vcpu[0].arch.tce_reader);
 	WRONG_IF(tce_user_open(world.table[FLAT], &world.mm, true));
 	hand_end(&hand);
 	WRONG_IF(call.ret != H_TOO_HARD || world_user(FLAT, 3));
@@ -517,8 +531,7 @@ static void bound_during(struct call call)
 	open_table(LARGE);
 	if (call.req == H_PUT_TCE_INDIRECT)
 		list_call(call.tier, SAME, 3, PAGE, PAGE, call.arg[3]);
-	hand_start(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
 	is = hand_start(&other, do_bind, NULL, SPOTS, NULL);
 	hand_end(&hand);
 	hand_end(&other);
@@ -560,8 +573,7 @@ static void end_under(void (*step)(void *arg), enum tier tier)
 
 	begin(SAME, FLAT);
 	call = list_call(tier, SAME, 3, PAGE, PAGE, 4);
-	hand_start(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&hand, do_call, &call, SPOT_LOCK, lock_word(FLAT, 3));
 	is = hand_start(&other, step, NULL, SPOTS, NULL);
 	hand_end(&hand);
 	hand_end(&other);
@@ -625,8 +637,7 @@ static void list_changed(void)
 	begin(SAME, FLAT);
 	list = world_guest(PAGE << PAGE_SHIFT);
 	call = list_call(TIER_EARLY, SAME, 0, PAGE, PAGE, 4);
-	hand_start(&hand, do_call, &call, SPOT_LOAD, list + 2);
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&hand, do_call, &call, SPOT_LOAD, list + 2);
 	user_store(list + 2, cpu_to_be64(page_tce(PAGE + 2) & ~TCE_PCI_WRITE));
 	hand_end(&hand);
 	WRONG_IF(call.ret != H_SUCCESS || !leads_to(FLAT, 2, PAGE + 2) ||
@@ -757,8 +768,7 @@ static void large_entry_of_two(void)
 	add_region(HUGE);
 	clear.vcpu = 1;
 	WRONG_IF(now(put) != H_SUCCESS);
-	hand_start(&hand, do_call, &put, SPOT_LOCK, lock_word(LARGE, 2048));
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&hand, do_call, &put, SPOT_LOCK, lock_word(LARGE, 2048));
 	hand_start(&other, do_call, &clear, SPOT_LOCK, lock_word(LARGE, 3072));
 	hand_end(&hand);
 	hand_end(&other);
@@ -789,8 +799,7 @@ static void pieces_begin_during_a_call(void)
 	put.vcpu = 1;
 	WRONG_IF(now(put_call(TIER_VIRT, MANY, 0, HUGE_GPA | 3)) != H_SUCCESS);
 	WRONG_IF(now(put_call(TIER_EARLY, MANY, 1, HUGE_GPA | 3)) != H_SUCCESS);
-	hand_start(&hand, do_call, &put, SPOT_LOCK, lock_word(WHOLE, 0));
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&hand, do_call, &put, SPOT_LOCK, lock_word(WHOLE, 0));
 	WRONG_IF(hand_start(&other, do_bind_parts, NULL, SPOTS, NULL) == HAND_DONE);
 	WRONG_IF(now(put_call(TIER_EARLY, MANY, 1, 0)) != H_TOO_HARD || !world_user(WHOLE, 1));
 	WRONG_IF(now(stuff_call(TIER_EARLY, MANY, 0, 0)) != H_SUCCESS);
@@ -969,20 +978,13 @@ static void list_refused(void)
 /* The same for VFIO's ioctls, which leave nothing of what they did */
 static void list_refused_ioctl(void)
 {
-	struct iommu_table *tbl;
 	unsigned int at, i;
-	long ret;
 
 	for (at = 0; at < 2 * LISTED; ++at) {
 		begin(SAME, FOREIGN);
-		tbl = world.table[FOREIGN];
 		world.refuse = 1 + at / 2;
 		world.refuse_more = at % 2 ? 2 : 0;
-		mutex_lock(&container_lock);
-		ret = tce_user_map(tbl, 0, LISTED, page_ua(PAGE), DMA_BIDIRECTIONAL,
-				   &container_lock);
-		mutex_unlock(&container_lock);
-		WRONG_IF(ret != -EIO || world_mapped(STAYING) != 1);
+		WRONG_IF(try_map(FOREIGN, 0, LISTED, PAGE) != -EIO || world_mapped(STAYING) != 1);
 		for (i = 0; i < LISTED; ++i)
 			WRONG_IF(world_user(FOREIGN, i) || world_hw(FOREIGN, i));
 
@@ -1072,8 +1074,6 @@ static void list_busy(void)
 /* What is in doubt in a list leads into one region, whichever its pages are */
 static void list_of_one_region(void)
 {
-	long ret;
-
 	begin(SAME, FOREIGN);
 	add_region(OLD);
 	WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, PAGE, LISTED)) != H_SUCCESS);
@@ -1082,11 +1082,7 @@ static void list_of_one_region(void)
 	WRONG_IF(now(list_call(TIER_VIRT, SAME, 0, PAGE, OLD, LISTED)) != H_HARDWARE);
 	WRONG_IF(world_mapped(STAYING) != LISTED);
 
-	mutex_lock(&container_lock);
-	ret = tce_user_map(world.table[FOREIGN], 1, LISTED - 1, page_ua(OLD),
-			   DMA_BIDIRECTIONAL, &container_lock);
-	mutex_unlock(&container_lock);
-	WRONG_IF(ret != -EIO || world_mapped(STAYING) != LISTED);
+	WRONG_IF(try_map(FOREIGN, 1, LISTED - 1, OLD) != -EIO || world_mapped(STAYING) != LISTED);
 	world.refuse = 0;
 	end();
 }
@@ -1103,10 +1099,7 @@ static void ioctl_busy_in_part(void)
 		begin(SAME, FOREIGN);
 		make_busy(1, more);
 		fatal_signal = true;
-		mutex_lock(&container_lock);
-		ret = tce_user_map(world.table[FOREIGN], 0, LISTED, page_ua(PAGE),
-				   DMA_BIDIRECTIONAL, &container_lock);
-		mutex_unlock(&container_lock);
+		ret = try_map(FOREIGN, 0, LISTED, PAGE);
 		fatal_signal = false;
 		/* Else it is left to whoever closes the table */
 		in_part += ret && !world.refuse;
@@ -1154,19 +1147,14 @@ static void entry_busy(void)
 /* Ioctls wait, and whoever ends a table does for a time; what stays is counted on */
 static void ioctl_busy(void)
 {
-	struct iommu_table *tbl;
 	unsigned int at, i;
 
 	for (at = 1; at <= LISTED; ++at) {
 		for (i = 0; i + 1 < ARRAY_SIZE(busy_for); ++i) {
 			begin(SAME, FOREIGN);
-			tbl = world.table[FOREIGN];
 			map(FOREIGN, 1, PAGE);
 			make_busy(at, busy_for[i]);
-			mutex_lock(&container_lock);
-			WRONG_IF(tce_user_map(tbl, 0, LISTED, page_ua(PAGE),
-					      DMA_BIDIRECTIONAL, &container_lock));
-			mutex_unlock(&container_lock);
+			WRONG_IF(try_map(FOREIGN, 0, LISTED, PAGE));
 			WRONG_IF(world_mapped(STAYING) != 1 + LISTED);
 			make_busy(at, busy_for[i + 1]);
 			unmap_all(FOREIGN);
@@ -1384,8 +1372,7 @@ static void kept_counts_in_use(void)
 	struct hand hand = {}, other = {};
 
 	keep_counts();
-	hand_start(&hand, do_call, &put, SPOT_LOCK, lock_word(FLAT, 3));
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&hand, do_call, &put, SPOT_LOCK, lock_word(FLAT, 3));
 	hand_start(&other, do_unregister, &unregister, SPOTS, NULL);
 	second.vcpu = 1;
 	WRONG_IF(now(second) != H_SUCCESS);
@@ -1398,8 +1385,7 @@ static void kept_counts_in_use(void)
 	WRONG_IF(now(put_call(TIER_EARLY, SAME, 3, 0)) != H_SUCCESS);
 	WRONG_IF(now(put_call(TIER_EARLY, SAME, 20, 0)) != H_SUCCESS);
 	WRONG_IF(world.vcpu[0].arch.tce_reader.kept != world.mem[OLD]);
-	WRONG_IF(mm_iommu_put(&world.mm, world.mem[OLD]));
-	world.mem[OLD] = NULL;
+	put_region(OLD);
 	end();
 }
 
@@ -1415,18 +1401,15 @@ static void kept_counts_looked_at(void)
 
 	keep_counts();
 	map(FLAT, 20, NEW_PAGE);
-	hand_start(&other, do_unregister, &unregister, SPOT_UNCOUNT, &world.mem[OLD]->mapped);
-	WRONG_IF(other.is != HAND_THERE);
-	hand_start(&hand, do_call, &put, SPOT_LOAD, &world.vcpu[0].arch.tce_reader.kept);
-	WRONG_IF(hand.is != HAND_THERE);
+	stop_there(&other, do_unregister, &unregister, SPOT_UNCOUNT, &world.mem[OLD]->mapped);
+	stop_there(&hand, do_call, &put, SPOT_LOAD, &world.vcpu[0].arch.tce_reader.kept);
 	hand_go(&other);
 	hand_end(&hand);
 	hand_end(&other);
 	WRONG_IF(put.ret != H_SUCCESS || unregister.ret != -EBUSY);
 	WRONG_IF(world_mapped(OLD) != 3);
 	unmap_all(FLAT);
-	WRONG_IF(mm_iommu_put(&world.mm, world.mem[OLD]));
-	world.mem[OLD] = NULL;
+	put_region(OLD);
 	end();
 }
 
