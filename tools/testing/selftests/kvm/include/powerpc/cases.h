@@ -116,9 +116,6 @@ int run_cases_on_tiers(void);
 /* A number that the environment has, or the kernel's command line */
 __u64 setting(const char *name, __u64 otherwise);
 
-/* Which tiers serve VMs created from now on; false when the kernel has none */
-bool choose_tiers(const char *mask);
-
 /* End a case that this machine or kernel cannot run */
 void case_skip(const char *why);
 

@@ -236,6 +236,12 @@ void bind_further(struct env *env, struct vfio_dev *dev)
 	ktap_need(!vm_bind(&env->vm, dev, env->tablefd), "binding %s", dev->bdf);
 }
 
+/* Which tiers serve VMs created from now on; false when the kernel has none */
+static bool choose_tiers(const char *mask)
+{
+	return write_file(TIERS, mask);
+}
+
 void begin_on_tiers(struct env *env, const char *mask)
 {
 	if (!choose_tiers(mask))
@@ -549,11 +555,6 @@ static const struct {
 	{ "4", ", without real mode and partial exit" },
 	{ "0", ", in virtual mode" },
 };
-
-bool choose_tiers(const char *mask)
-{
-	return write_file(TIERS, mask);
-}
 
 /* A run on some of them, by the kernel's command line: test_tiers=MASK,... */
 static bool tier_is_chosen(unsigned int i)
