@@ -898,7 +898,6 @@ long kvmppc_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 	mm_iommu_enter(&vcpu->arch.tce_reader);
 	ret = kvmppc_tce_get(vcpu, liobn, ioba, &tce);
 	mm_iommu_leave(&vcpu->arch.tce_reader);
-	vcpu->arch.tce_hopeless = false;
 	vcpu->arch.tce_why = NULL;
 	kvmppc_tce_virt_answer(vcpu, ret);
 

@@ -241,7 +241,7 @@ static __always_inline long kvmppc_tce_get(struct kvm_vcpu *vcpu,
 	long ret;
 
 	if (!stt)
-		return kvmppc_tce_hopeless(vcpu, liobn);
+		return kvmppc_tce_hard(vcpu, liobn);
 
 	ret = kvmppc_tce_window(stt, ioba, 1, &idx);
 	if (ret != H_SUCCESS)
