@@ -44,10 +44,14 @@ kvmppc_tce_search_slot(struct kvm_memslots *slots, gfn_t gfn)
 static __always_inline struct kvm_memory_slot *
 kvmppc_tce_slot(struct kvm *kvm, gfn_t gfn, const bool search)
 {
-	/* kvm->srcu is held, but lockdep cannot be asked in guest context */
-	struct kvm_memslots *slots = KVMPPC_TCE_MODE == TCE_USER_VIRT ?
-		kvm_memslots(kvm) : rcu_dereference_raw(kvm->memslots[0]);
 	struct kvm_memory_slot *slot;
+	struct kvm_memslots *slots;
+
+	/* kvm->srcu is held, but lockdep cannot be asked in guest context */
+	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
+		slots = kvm_memslots(kvm);
+	else
+		slots = rcu_dereference_raw(kvm->memslots[0]);
 
 	slot = (void *)atomic_long_read(&slots->last_used_slot);
 	if (likely(slot && gfn - slot->base_gfn < slot->npages))

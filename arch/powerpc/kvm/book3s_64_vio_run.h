@@ -63,18 +63,21 @@ struct kvmppc_tce_run {
 	struct tce_user_pos pos[KVMPPC_TCE_TABLES];
 };
 
-static __always_inline long __kvmppc_tce_hard(struct kvm_vcpu *vcpu, u64 *why)
+/* @why: which counter of struct kvm_vcpu_stat, by its offset */
+static __always_inline long __kvmppc_tce_hard(struct kvm_vcpu *vcpu, size_t why)
 {
-	vcpu->arch.tce_why = why;
-	++*why;
+	u64 *counter = (void *)&vcpu->stat + why;
+
+	vcpu->arch.tce_why = counter;
+	++*counter;
 	return H_TOO_HARD;
 }
 
 /* Leave a hypercall to the next tier; @why is counted by tce_hard_... */
 #define kvmppc_tce_hard(vcpu, why) \
-	__kvmppc_tce_hard(vcpu, &(vcpu)->stat.tce_hard_ ## why)
+	__kvmppc_tce_hard(vcpu, offsetof(struct kvm_vcpu_stat, tce_hard_ ## why))
 
-static __always_inline long __kvmppc_tce_hopeless(struct kvm_vcpu *vcpu, u64 *why)
+static __always_inline long __kvmppc_tce_hopeless(struct kvm_vcpu *vcpu, size_t why)
 {
 	vcpu->arch.tce_hopeless = true;
 	return __kvmppc_tce_hard(vcpu, why);
@@ -82,7 +85,7 @@ static __always_inline long __kvmppc_tce_hopeless(struct kvm_vcpu *vcpu, u64 *wh
 
 /* The same, for what only the VMM can do: the tiers in between do not try */
 #define kvmppc_tce_hopeless(vcpu, why) \
-	__kvmppc_tce_hopeless(vcpu, &(vcpu)->stat.tce_hard_ ## why)
+	__kvmppc_tce_hopeless(vcpu, offsetof(struct kvm_vcpu_stat, tce_hard_ ## why))
 
 /*
  * Must the call be repeated a little later, because another CPU or the hypervisor

@@ -181,7 +181,7 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 /* For tables in memory; functions, so that the loops are there once */
 static noinline __maybe_unused void
 kvmppc_tce_map_lines(struct kvmppc_tce_run *run, const __be64 *list,
-		      unsigned long n)
+		     unsigned long n)
 {
 	kvmppc_tce_map_span(run, list, n, NULL);
 }
