@@ -10,7 +10,7 @@ targets := help run demo test check check-all check-base check-fixes check-cache
 	bench scale profile tree refresh kernel kernel-base tests series bisect apply setup clean
 # The last ones are for lab/machine/boot, watch and lab/series/bisect
 variables := BASE CASE DEBUG DEFECT DRYRUN FLAVOUR FROM KERNEL LOAD MACHINES PART SIGNOFF TARGET \
-	TEST WAY APPEND CONFIGS LARGE_PAGES MEMORY PATIENCE SMP
+	TEST TO WAY APPEND COMPILE CONFIGS LARGE_PAGES MEMORY PATIENCE SMP
 .PHONY: $(targets) before setup-run
 .DEFAULT_GOAL := help
 
