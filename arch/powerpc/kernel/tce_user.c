@@ -168,8 +168,8 @@ static int tce_user_settle(bool map, const struct tce_user_pos *pos,
 
 /**
  * tce_user_put_list() - change a list of entries whose lines are locked
- * @batch: takes over the counts of the translations that were there
- * @ref: what the batch holds on the region that the entries are to lead to, with
+ * @gather: takes over the counts of the translations that were there
+ * @ref: what the gather holds on the region that the entries are to lead to, with
  *	@credit above @n; NULL to have them lead nowhere
  * @pos: the first entry; they lie in one piece, and with @ref lead nowhere or into its
  *	region
@@ -187,7 +187,7 @@ static int tce_user_settle(bool map, const struct tce_user_pos *pos,
  * entries can lead to where they were to lead, others that were to lead somewhere lead
  * nowhere, and others stay, as far as it allows.
  */
-int tce_user_put_list(struct tce_user_batch *batch,
+int tce_user_put_list(struct tce_user_gather *gather,
 		      struct tce_user_ref *ref,
 		      const struct tce_user_pos *pos,
 		      struct tce_user_list *list, unsigned long n)
@@ -211,7 +211,7 @@ int tce_user_put_list(struct tce_user_batch *batch,
 			continue;
 		if (list->user[i])
 			ref->credit--;
-		tce_user_gone(batch, pos->tbl, pos->entry + i, old,
+		tce_user_gone(gather, pos->tbl, pos->entry + i, old,
 			      TCE_USER_VIRT);
 	}
 	return ret;
@@ -271,7 +271,7 @@ static int tce_user_reach(struct tce_user_pos *pos, unsigned long entry)
 	return 0;
 }
 
-static int tce_user_map_one(struct tce_user_batch *batch,
+static int tce_user_map_one(struct tce_user_gather *gather,
 			    struct tce_user_pos *pos, unsigned long ua,
 			    u64 perm, unsigned long more)
 {
@@ -279,7 +279,7 @@ static int tce_user_map_one(struct tce_user_batch *batch,
 	u64 old, tce;
 	int ret;
 
-	ref = tce_user_reserve(batch, ua, 1UL << pos->tbl->it_page_shift, 1,
+	ref = tce_user_reserve(gather, ua, 1UL << pos->tbl->it_page_shift, 1,
 			       more, TCE_USER_VIRT);
 	if (!ref)
 		return -EINVAL;
@@ -289,7 +289,7 @@ static int tce_user_map_one(struct tce_user_batch *batch,
 
 	preempt_disable();
 	tce_user_lock(pos->user, &old, true);
-	ret = tce_user_set(batch, pos, tce, old, TCE_USER_VIRT);
+	ret = tce_user_set(gather, pos, tce, old, TCE_USER_VIRT);
 	if (!ret)
 		ref->credit--;
 	tce_user_unlock(pos->user, ret ? old : ua | TCE_USER_SET);
@@ -298,11 +298,11 @@ static int tce_user_map_one(struct tce_user_batch *batch,
 }
 
 /*
- * Can an entry join a list?  It leads nowhere, or to the region that the batch met
+ * Can an entry join a list?  It leads nowhere, or to the region that the gather met
  * last: that of the list, which has to be one (tce_user_put_list()).  The @first entry
  * of the list, and each that begins a line, has its line locked if it can join.
  */
-static bool tce_user_join(const struct tce_user_batch *batch, u64 *user, bool first)
+static bool tce_user_join(const struct tce_user_gather *gather, u64 *user, bool first)
 {
 	const bool lock = first || tce_user_has_lock(user);
 	u64 *word = user;
@@ -315,7 +315,7 @@ static bool tce_user_join(const struct tce_user_batch *batch, u64 *user, bool fi
 	}
 	old = tce_user_read(word);
 	if (!(old & TCE_USER_SET) ||
-	    tce_user_ref_has(batch->cur, old & TCE_USER_UA, 1))
+	    tce_user_ref_has(gather->cur, old & TCE_USER_UA, 1))
 		return true;
 
 	if (lock)
@@ -324,7 +324,7 @@ static bool tce_user_join(const struct tce_user_batch *batch, u64 *user, bool fi
 }
 
 /* Change the @n entries that have joined, which may be none, and unlock their lines */
-static int tce_user_end_list(struct tce_user_batch *batch,
+static int tce_user_end_list(struct tce_user_gather *gather,
 			     struct tce_user_ref *ref,
 			     const struct tce_user_pos *pos,
 			     struct tce_user_list *list, unsigned long n)
@@ -335,7 +335,7 @@ static int tce_user_end_list(struct tce_user_batch *batch,
 	if (!n)
 		return 0;
 
-	ret = tce_user_put_list(batch, ref, pos, list, n);
+	ret = tce_user_put_list(gather, ref, pos, list, n);
 	for (i = 0; i < n; ++i)
 		tce_user_change(pos->user + i, list->user[i]);
 	tce_user_unlock_lines(pos->user, n);
@@ -346,7 +346,7 @@ static int tce_user_end_list(struct tce_user_batch *batch,
  * Map the entries from @pos on that are to lead to one region, by one list.  *@done
  * counts them, on failure too; it is 0 when the first one does not fit into a list.
  */
-static int tce_user_map_list(struct tce_user_batch *batch,
+static int tce_user_map_list(struct tce_user_gather *gather,
 			     const struct tce_user_pos *pos,
 			     unsigned long pages, unsigned long ua, u64 perm,
 			     unsigned long *done)
@@ -359,7 +359,7 @@ static int tce_user_map_list(struct tce_user_batch *batch,
 	int ret;
 
 	*done = 0;
-	ref = tce_user_reserve(batch, ua, 1UL << shift, 1, pages - 1,
+	ref = tce_user_reserve(gather, ua, 1UL << shift, 1, pages - 1,
 			       TCE_USER_VIRT);
 	if (!ref)
 		return 0;
@@ -370,12 +370,12 @@ static int tce_user_map_list(struct tce_user_batch *batch,
 	list = tce_user_list(pos->tbl);
 	for (; list && i < n; ++i) {
 		tce = tce_user_hw(ref->mem, pos->tbl, ua + (i << shift), perm);
-		if (!tce || !tce_user_join(batch, pos->user + i, !i))
+		if (!tce || !tce_user_join(gather, pos->user + i, !i))
 			break;
 		tce_user_store(&list->tce[i], tce);
 		list->user[i] = (ua + (i << shift)) | TCE_USER_SET;
 	}
-	ret = tce_user_end_list(batch, ref, pos, list, i);
+	ret = tce_user_end_list(gather, ref, pos, list, i);
 	preempt_enable();
 
 	*done = i;
@@ -384,7 +384,7 @@ static int tce_user_map_list(struct tce_user_batch *batch,
 
 /*
  * Map a piece of a registered table, as far as the regions in it fit into a
- * batch; *@done counts entries, on failure too.  -EAGAIN when the hypervisor is busy:
+ * gather; *@done counts entries, on failure too.  -EAGAIN when the hypervisor is busy:
  * then the last *@again of them have to be done once more.
  */
 static int tce_user_map_piece(struct iommu_table *tbl, unsigned long entry,
@@ -393,21 +393,21 @@ static int tce_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 			      unsigned long *again)
 {
 	struct tce_user_pos pos = { .tbl = tbl };
-	struct tce_user_batch batch __uninitialized;
+	struct tce_user_gather gather __uninitialized;
 	unsigned long i = 0, n = 0;
 	int ret = 0;
 
 	mm_iommu_enter(&tbl->it_reader);
-	tce_user_begin(&batch, &tbl->it_reader);
-	while (!ret && i < pages && !tce_user_full(&batch, 1)) {
+	tce_user_begin(&gather, &tbl->it_reader);
+	while (!ret && i < pages && !tce_user_full(&gather, 1)) {
 		n = 0;
 		if (!pos.left)
 			ret = tce_user_reach(&pos, entry + i);
 		if (!ret && !pos.hw)
-			ret = tce_user_map_list(&batch, &pos, pages - i, ua,
+			ret = tce_user_map_list(&gather, &pos, pages - i, ua,
 						perm, &n);
 		if (!ret && !n) {
-			ret = tce_user_map_one(&batch, &pos, ua, perm,
+			ret = tce_user_map_one(&gather, &pos, ua, perm,
 					       pages - i - 1);
 			n = !ret;
 		}
@@ -417,7 +417,7 @@ static int tce_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 	}
 	if (i)
 		tce_user_kill(tbl, entry, i, TCE_USER_VIRT);
-	tce_user_put(&batch);
+	tce_user_finish(&gather);
 	mm_iommu_leave(&tbl->it_reader);
 
 	*done += i;
@@ -426,7 +426,7 @@ static int tce_user_map_piece(struct iommu_table *tbl, unsigned long entry,
 }
 
 /* -EAGAIN when the hypervisor is busy; what it refuses keeps its count */
-static int tce_user_unmap_one(struct tce_user_batch *batch,
+static int tce_user_unmap_one(struct tce_user_gather *gather,
 			      struct tce_user_pos *pos)
 {
 	u64 old;
@@ -434,7 +434,7 @@ static int tce_user_unmap_one(struct tce_user_batch *batch,
 
 	preempt_disable();
 	tce_user_lock(pos->user, &old, true);
-	ret = tce_user_set(batch, pos, 0, old, TCE_USER_VIRT);
+	ret = tce_user_set(gather, pos, 0, old, TCE_USER_VIRT);
 	tce_user_unlock(pos->user, ret ? old : 0);
 	preempt_enable();
 	return ret;
@@ -444,7 +444,7 @@ static int tce_user_unmap_one(struct tce_user_batch *batch,
  * Unmap the entries from @pos on that lead to the region met last, or nowhere, by one
  * list; *@n counts them.  Returns as tce_user_unmap_one().
  */
-static int tce_user_unmap_list(struct tce_user_batch *batch,
+static int tce_user_unmap_list(struct tce_user_gather *gather,
 			       const struct tce_user_pos *pos,
 			       unsigned long pages, unsigned long *n)
 {
@@ -455,20 +455,20 @@ static int tce_user_unmap_list(struct tce_user_batch *batch,
 	pages = min(pages, pos->left);
 	preempt_disable();
 	list = tce_user_list(pos->tbl);
-	while (list && *n < pages && tce_user_join(batch, pos->user + *n, !*n))
+	while (list && *n < pages && tce_user_join(gather, pos->user + *n, !*n))
 		++*n;
-	ret = tce_user_end_list(batch, NULL, pos, list, *n);
+	ret = tce_user_end_list(gather, NULL, pos, list, *n);
 	preempt_enable();
 
 	return ret;
 }
 
 /*
- * Unmap the entries from @pos on that have one lock, for as long as the batch has room
+ * Unmap the entries from @pos on that have one lock, for as long as the gather has room
  * for the regions that they leave; in a table that a hypervisor keeps, until one leads
  * somewhere.  Returns how many.
  */
-static unsigned long tce_user_unmap_line(struct tce_user_batch *batch,
+static unsigned long tce_user_unmap_line(struct tce_user_gather *gather,
 					 struct tce_user_pos *pos,
 					 unsigned long pages)
 {
@@ -479,14 +479,14 @@ static unsigned long tce_user_unmap_line(struct tce_user_batch *batch,
 
 	preempt_disable();
 	tce_user_lock_line(pos->user, &word, true);
-	for (i = 0; i < n && !tce_user_full(batch, 1); ++i) {
+	for (i = 0; i < n && !tce_user_full(gather, 1); ++i) {
 		old = tce_user_read(word + i);
 		if (!old)
 			continue;
 		if (!pos->hw)
 			break;
 		tce_user_store(pos->hw + i, 0);
-		tce_user_gone(batch, pos->tbl, pos->entry + i, old, TCE_USER_VIRT);
+		tce_user_gone(gather, pos->tbl, pos->entry + i, old, TCE_USER_VIRT);
 		tce_user_change(pos->user + i, 0);
 	}
 	tce_user_unlock_line(pos->user);
@@ -495,20 +495,20 @@ static unsigned long tce_user_unmap_line(struct tce_user_batch *batch,
 }
 
 /* Unmap some entries from @pos on; *@n counts them.  Returns as tce_user_unmap_one() */
-static int tce_user_unmap_some(struct tce_user_batch *batch,
+static int tce_user_unmap_some(struct tce_user_gather *gather,
 			       struct tce_user_pos *pos, unsigned long pages,
 			       unsigned long *n)
 {
 	int ret;
 
 	/* Most of a window leads nowhere: a hypervisor need not be asked */
-	*n = tce_user_unmap_line(batch, pos, pages);
+	*n = tce_user_unmap_line(gather, pos, pages);
 	if (*n)
 		return 0;
 
-	ret = tce_user_unmap_list(batch, pos, pages, n);
+	ret = tce_user_unmap_list(gather, pos, pages, n);
 	if (!*n) {
-		ret = tce_user_unmap_one(batch, pos);
+		ret = tce_user_unmap_one(gather, pos);
 		*n = 1;
 	}
 	return ret;
@@ -568,18 +568,18 @@ static unsigned long tce_user_unmap_piece(struct iommu_table *tbl,
 {
 	struct tce_user_pos pos = { .tbl = tbl };
 	unsigned long end = entry + pages, at = entry;
-	struct tce_user_batch batch __uninitialized;
+	struct tce_user_gather gather __uninitialized;
 	unsigned long n = 0;
 	bool there = false;
 	int ret;
 
 	mm_iommu_enter(&tbl->it_reader);
-	tce_user_begin(&batch, &tbl->it_reader);
-	while (at < end && !tce_user_full(&batch, 1)) {
+	tce_user_begin(&gather, &tbl->it_reader);
+	while (at < end && !tce_user_full(&gather, 1)) {
 		if (!tce_user_find(&pos, &at))
 			continue;
 		there = true;
-		ret = tce_user_unmap_some(&batch, &pos, end - at, &n);
+		ret = tce_user_unmap_some(&gather, &pos, end - at, &n);
 		tce_user_move(&pos, n);
 		at += n;
 		if (busy && ret == -EAGAIN) {
@@ -590,7 +590,7 @@ static unsigned long tce_user_unmap_piece(struct iommu_table *tbl,
 	/* Other CPUs' invalidations of these entries may be still to come */
 	if (there)
 		tce_user_kill(tbl, entry, min(at, end) - entry, TCE_USER_VIRT);
-	tce_user_put(&batch);
+	tce_user_finish(&gather);
 	mm_iommu_leave(&tbl->it_reader);
 
 	/* Those of the last list have to be looked at again */
@@ -903,10 +903,10 @@ void tce_user_unmap(struct iommu_table *tbl, unsigned long entry,
 EXPORT_SYMBOL_GPL(tce_user_unmap);
 
 /**
- * tce_user_end_ioctls() - let nobody go on who is mapping or unmapping
+ * tce_user_end_ioctls() - wait for those who map or unmap
  * @tbl: table
  *
- * For whoever has let nobody begin any more, and clears the table now.
+ * The caller has seen to it that nobody begins, and clears the table now.
  *
  * Context: any; the caller holds the lock that tce_user_map() lets go of.
  */

@@ -299,7 +299,7 @@ static void ut_expect_clear(struct kunit *test, const struct ut_table *t,
 
 /*
  * Invalidation number @nr was of this run, and the watched count was this.  While
- * something is mapped, the batch has one count more, to hold the region.
+ * something is mapped, the gather has one count more, to hold the region.
  */
 static void ut_expect_kill(struct kunit *test, const struct ut_table *t,
 			   unsigned int nr, unsigned long i, unsigned long n,
@@ -444,7 +444,7 @@ static void ut_replace(struct kunit *test)
 	ut_unregister(test, b);
 }
 
-/* More regions than a batch has room for */
+/* More regions than a gather has room for */
 static void ut_many_regions(struct kunit *test)
 {
 	enum { N = 2 * TCE_USER_REFS + 3 };
@@ -984,63 +984,63 @@ static void ut_entry_lock(struct kunit *test)
 }
 
 static struct tce_user_ref *
-ut_reserve(struct tce_user_batch *batch, unsigned long ua, unsigned long size,
+ut_reserve(struct tce_user_gather *gather, unsigned long ua, unsigned long size,
 	   unsigned long need, unsigned long more)
 {
-	return tce_user_reserve(batch, ua, size, need, more, TCE_USER_VIRT);
+	return tce_user_reserve(gather, ua, size, need, more, TCE_USER_VIRT);
 }
 
 static void ut_reservations(struct kunit *test)
 {
 	unsigned long ua = ut_memory(test, 4);
 	struct mm_iommu_table_group_mem_t *mem = ut_register(test, ua, 4);
-	struct tce_user_batch batch;
+	struct tce_user_gather gather;
 	struct mm_iommu_reader reader;
 	struct tce_user_ref *ref;
 
 	mm_iommu_reader_add(current->mm->context.iommu, &reader);
 	mm_iommu_enter(&reader);
-	tce_user_begin(&batch, &reader);
-	KUNIT_EXPECT_NULL(test, ut_reserve(&batch, ua - 1, 1, 1, 0));
-	KUNIT_EXPECT_NULL(test, ut_reserve(&batch, ua, 4 * PAGE_SIZE + 1, 1, 0));
+	tce_user_begin(&gather, &reader);
+	KUNIT_EXPECT_NULL(test, ut_reserve(&gather, ua - 1, 1, 1, 0));
+	KUNIT_EXPECT_NULL(test, ut_reserve(&gather, ua, 4 * PAGE_SIZE + 1, 1, 0));
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 0);
 
 	/* Two and five translations, and the one that holds the region */
-	ref = ut_reserve(&batch, ua, 4 * PAGE_SIZE, 2, 5);
+	ref = ut_reserve(&gather, ua, 4 * PAGE_SIZE, 2, 5);
 	KUNIT_ASSERT_NOT_NULL(test, ref);
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 8);
 	/* Enough is there */
-	KUNIT_EXPECT_PTR_EQ(test, ut_reserve(&batch, ua + PAGE_SIZE, 1, 7, 5), ref);
-	KUNIT_EXPECT_EQ(test, batch.nr, 1);
+	KUNIT_EXPECT_PTR_EQ(test, ut_reserve(&gather, ua + PAGE_SIZE, 1, 7, 5), ref);
+	KUNIT_EXPECT_EQ(test, gather.nr, 1);
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 8);
 	/* The page list cannot be read with the MMU off */
 	mem->open = MM_IOMMU_OPEN;
-	KUNIT_EXPECT_NULL(test, tce_user_reserve(&batch, ua, 1, 8, 0,
+	KUNIT_EXPECT_NULL(test, tce_user_reserve(&gather, ua, 1, 8, 0,
 						 TCE_USER_REAL));
-	KUNIT_EXPECT_PTR_EQ(test, tce_user_reserve(&batch, ua, 1, 8, 0,
-						   TCE_USER_EARLY), ref);
+	KUNIT_EXPECT_PTR_EQ(test, tce_user_reserve(&gather, ua, 1, 8, 0,
+						   TCE_USER_IRQOFF), ref);
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 9);
 
 	/* Three were used, one of them replaced; the rest goes back */
 	ref->credit -= 3;
 	ref->removed += 1;
-	tce_user_put(&batch);
+	tce_user_finish(&gather);
 	KUNIT_EXPECT_EQ(test, ut_count(mem), 2);
-	KUNIT_EXPECT_EQ(test, batch.nr, 0);
+	KUNIT_EXPECT_EQ(test, gather.nr, 0);
 	atomic64_sub(2, &mem->mapped);
 
-	/* As long as a batch knows a region it cannot be unregistered */
-	ref = ut_reserve(&batch, ua, 1, 0, 0);
+	/* As long as a gather knows a region it cannot be unregistered */
+	ref = ut_reserve(&gather, ua, 1, 0, 0);
 	KUNIT_ASSERT_NOT_NULL(test, ref);
 	mm_iommu_leave(&reader);
 	KUNIT_EXPECT_EQ(test, mm_iommu_put(current->mm, mem), -EBUSY);
 	mm_iommu_enter(&reader);
-	tce_user_put(&batch);
+	tce_user_finish(&gather);
 	mm_iommu_leave(&reader);
 	ut_unregister(test, mem);
 	mm_iommu_enter(&reader);
-	KUNIT_EXPECT_NULL(test, ut_reserve(&batch, ua, 1, 1, 0));
-	tce_user_put(&batch);
+	KUNIT_EXPECT_NULL(test, ut_reserve(&gather, ua, 1, 1, 0));
+	tce_user_finish(&gather);
 	mm_iommu_leave(&reader);
 	mm_iommu_reader_del(&reader);
 }
@@ -1053,14 +1053,14 @@ static void ut_modes(struct kunit *test)
 	ut_memory(test, 1);
 	t = ut_create(test, 12);
 	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_VIRT));
-	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_EARLY));
+	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_IRQOFF));
 	KUNIT_EXPECT_FALSE(test, tce_user_can(&t->tbl, TCE_USER_REAL));
 	t->ops.tce_kill_rm = ut_tce_kill;
 	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_REAL));
 
 	t->tbl.it_base = 0;
 	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_VIRT));
-	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_EARLY));
+	KUNIT_EXPECT_TRUE(test, tce_user_can(&t->tbl, TCE_USER_IRQOFF));
 	KUNIT_EXPECT_FALSE(test, tce_user_can(&t->tbl, TCE_USER_REAL));
 }
 
@@ -1077,27 +1077,27 @@ static bool ut_race_once(struct ut_race *race, struct mm_iommu_reader *reader,
 {
 	struct tce_user_pos pos = { .tbl = &race->t->tbl };
 	unsigned long ua = race->ua[round % 2];
-	struct tce_user_batch batch;
+	struct tce_user_gather gather;
 	struct tce_user_ref *ref;
 	bool map = round % 3;
 	u64 old;
 
 	if (!tce_user_seek(&pos, UT_OFFSET + round % 5))
 		return false;
-	tce_user_begin(&batch, reader);
-	ref = ut_reserve(&batch, ua, PAGE_SIZE, map, 0);
+	tce_user_begin(&gather, reader);
+	ref = ut_reserve(&gather, ua, PAGE_SIZE, map, 0);
 	if (!ref)
 		return false;
 
 	preempt_disable();
 	tce_user_lock(pos.user, &old, true);
-	tce_user_set(&batch, &pos, map ? tce_user_hw(ref->mem, pos.tbl, ua,
-						     TCE_USER_PERM) : 0,
+	tce_user_set(&gather, &pos, map ? tce_user_hw(ref->mem, pos.tbl, ua,
+						      TCE_USER_PERM) : 0,
 		     old, TCE_USER_VIRT);
 	ref->credit -= map;
 	tce_user_unlock(pos.user, map ? ua | TCE_USER_SET : 0);
 	preempt_enable();
-	tce_user_put(&batch);
+	tce_user_finish(&gather);
 	return true;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * LIOBNs of a guest: creating them (KVM_CREATE_SPAPR_TCE{,_64}), mapping their
- * shadow, binding them to the hardware tables of VFIO groups, and the
+ * guest's view, binding them to the hardware tables of VFIO groups, and the
  * virtual-mode instance of the hypercall engine in book3s_64_vio.h.
  *
  * Objects and who holds them:
@@ -84,7 +84,7 @@ static bool kvmppc_tce_end_owners(struct kvmppc_spapr_tce_table *stt,
 }
 
 /* After a change of stt->iommu_tables */
-static void kvmppc_tce_note_only(struct kvmppc_spapr_tce_table *stt)
+static void kvmppc_tce_note_only_tbl(struct kvmppc_spapr_tce_table *stt)
 {
 	struct kvmppc_spapr_tce_iommu_table *stit;
 	struct iommu_table *only = NULL;
@@ -101,7 +101,7 @@ static void kvmppc_tce_note_only(struct kvmppc_spapr_tce_table *stt)
 	}
 
 	/* Pairs with READ_ONCE() in kvmppc_tce_put_one() */
-	smp_store_release(&stt->only, only);
+	smp_store_release(&stt->only_tbl, only);
 }
 
 /*
@@ -115,7 +115,7 @@ static void kvmppc_tce_unlink(struct kvmppc_spapr_tce_table *stt,
 	lockdep_assert_held(&stt->kvm->arch.spapr_tce_lock);
 
 	list_del_rcu(&stit->next);
-	kvmppc_tce_note_only(stt);
+	kvmppc_tce_note_only_tbl(stt);
 	hlist_add_head(&stit->dead, dead);
 }
 
@@ -200,7 +200,7 @@ static void kvmppc_tce_link(struct kvmppc_spapr_tce_table *stt,
 
 	/* Pairs with the dependent reads in kvmppc_tce_begin() */
 	list_add_tail_rcu(&stit->next, &next->next);
-	kvmppc_tce_note_only(stt);
+	kvmppc_tce_note_only_tbl(stt);
 	/* Long calls begin anew.  Pairs with the acquire in kvmppc_tce_virt() */
 	smp_store_release(&stt->kvm->arch.tce_binds,
 			  stt->kvm->arch.tce_binds + 1);
@@ -234,7 +234,7 @@ static void kvmppc_tce_note_pieces(struct kvmppc_spapr_tce_table *stt,
 		return;
 
 	WRITE_ONCE(stt->way, KVMPPC_TCE_NEITHER);
-	kvmppc_tce_note_only(stt);
+	kvmppc_tce_note_only_tbl(stt);
 	kvmppc_tce_synchronize(stt->kvm);
 	WRITE_ONCE(stt->way, KVMPPC_TCE_IN_PIECES);
 }
@@ -352,10 +352,10 @@ out_unlock:
 }
 
 /*
- * The shadow
+ * The guest's view
  */
 
-/* Pages to account for: the shadow, if all of it is used, and its index */
+/* Pages to account for: the guest's view, if all of it is used, and its index */
 static unsigned long kvmppc_stt_pages(unsigned long tce_pages)
 {
 	unsigned long bytes = sizeof(struct kvmppc_spapr_tce_table) +
@@ -365,15 +365,15 @@ static unsigned long kvmppc_stt_pages(unsigned long tce_pages)
 }
 
 /**
- * kvmppc_tce_shadow_alloc() - bring a page of the shadow into being
+ * kvmppc_tce_view_alloc() - bring a page of the guest's view into being
  * @stt: LIOBN
  * @idx: an entry that the page is to have
  *
  * Context: may sleep.
  * Return: H_SUCCESS, H_NOT_ENOUGH_RESOURCES.
  */
-long kvmppc_tce_shadow_alloc(struct kvmppc_spapr_tce_table *stt,
-			     unsigned long idx)
+long kvmppc_tce_view_alloc(struct kvmppc_spapr_tce_table *stt,
+			   unsigned long idx)
 {
 	u64 **slot = &stt->pages[idx / TCES_PER_PAGE];
 	u64 *page;
@@ -385,7 +385,7 @@ long kvmppc_tce_shadow_alloc(struct kvmppc_spapr_tce_table *stt,
 		/* Read by debugfs without the lock */
 		if (page)
 			WRITE_ONCE(stt->nr_pages, stt->nr_pages + 1);
-		/* Pairs with READ_ONCE() in kvmppc_tce_shadow() */
+		/* Pairs with READ_ONCE() in kvmppc_tce_view() */
 		smp_store_release(slot, page);
 	}
 	mutex_unlock(&stt->alloc_lock);
@@ -400,7 +400,7 @@ static vm_fault_t kvm_spapr_tce_fault(struct vm_fault *vmf)
 	if (vmf->pgoff >= kvmppc_tce_pages(stt->size))
 		return VM_FAULT_SIGBUS;
 
-	if (kvmppc_tce_shadow_alloc(stt, vmf->pgoff * TCES_PER_PAGE))
+	if (kvmppc_tce_view_alloc(stt, vmf->pgoff * TCES_PER_PAGE))
 		return VM_FAULT_OOM;
 
 	vmf->page = virt_to_page(stt->pages[vmf->pgoff]);
@@ -514,7 +514,7 @@ int kvmppc_tce_vcpu_init(struct kvm_vcpu *vcpu)
 
 /**
  * kvmppc_tce_vcpu_destroy() - end what kvmppc_tce_vcpu_init() began
- * @vcpu: does not run any more
+ * @vcpu: no longer runs
  *
  * Context: may sleep.
  */
@@ -660,7 +660,7 @@ static long kvmppc_tce_virt(struct kvmppc_tce_call *call)
 	}
 }
 
-/* Work a call on a copy of its list */
+/* Serve a call from a copy of its list */
 static long kvmppc_tce_virt_copy(struct kvmppc_tce_call *call)
 {
 	struct kvm *kvm = call->vcpu->kvm;
@@ -757,7 +757,7 @@ static const struct {
 	KVMPPC_TCE_REASON(table),
 	KVMPPC_TCE_REASON(count),
 	KVMPPC_TCE_REASON(level),
-	KVMPPC_TCE_REASON(shadow),
+	KVMPPC_TCE_REASON(view),
 	KVMPPC_TCE_REASON(list),
 	KVMPPC_TCE_REASON(memory),
 };

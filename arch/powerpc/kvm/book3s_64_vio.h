@@ -14,7 +14,7 @@
  *	table	memory		what is bound to what; what a TCE names
  *
  * A LIOBN is a window of bus addresses of the guest, with entries of the page
- * size that the guest chose.  It has a *shadow*, which keeps the TCEs as the
+ * size that the guest chose.  It has a *guest's view*, which keeps the TCEs as the
  * guest wrote them, is read by H_GET_TCE and mapped by the VMM; and it may be
  * *bound* to hardware tables (struct iommu_table), whose pages are of the same
  * size or smaller, so that a guest entry stands for 1 or more hardware entries,
@@ -22,25 +22,25 @@
  *
  * A hypercall works consecutive guest entries, one after the other: a *run* (struct
  * kvmppc_tce_run; struct kvm_run is something else).  Each entry is
- * checked completely, and then changed in all tables and in the shadow;
+ * checked completely, and then changed in all tables and in the guest's view;
  * after the last one every table is invalidated once and the counts of the
  * translations that went are dropped (asm/tce_user.h).  So an answer other
  * than H_SUCCESS leaves the entries before the one that failed done, in the
  * same way everywhere, and those from it on untouched.
  *
  * If two CPUs change one guest entry, each locks the lines of all parts, ordered by the
- * address of the table and then by entry.  It changes them, writes the shadow and unlocks
- * them.  So the shadow shows what was installed.  VFIO ioctls and other LIOBNs hold locks
- * of the same lines, one at a time or in the same order.  So a CPU that holds a lock waits
- * only for locks that come later in this order.  In guest context no CPU waits while it
- * holds a lock: if it cannot have the lock of a part, it gives up before it has changed
- * the entry.  An entry of more parts than may be worked without preemption
- * is changed in pieces, in virtual mode, and a mutex keeps other CPUs from such
- * entries of the LIOBN meanwhile.  A LIOBN that is bound to nothing
- * has a single word per entry and needs no lock.
+ * address of the table and then by entry.  It changes them, writes the guest's view and
+ * unlocks them.  So the guest's view shows what was installed.  VFIO ioctls and other
+ * LIOBNs hold locks of the same lines, one at a time or in the same order.  So a CPU that
+ * holds a lock waits only for locks that come later in this order.  In guest context no
+ * CPU waits while it holds a lock: if it cannot have the lock of a part, it gives up
+ * before it has changed the entry.  An entry of more parts than may be worked without
+ * preemption is changed in pieces, in virtual mode, and a mutex keeps other CPUs from
+ * such entries of the LIOBN meanwhile.  A LIOBN that is bound to nothing has a single
+ * word per entry and needs no lock.
  *
  * Most entries are like the one before: they are next to it in the tables and in the
- * shadow, and lead to memory near by.  An entry is worked by
+ * guest's view, and lead to memory near by.  An entry is worked by
  * kvmppc_tce_step(), which looks everything up and leaves what it found in
  * struct kvmppc_tce_run; kvmppc_tce_map_span() and kvmppc_tce_clear_span() go on
  * from there for as long as that serves, and change nothing otherwise.  They work line by

@@ -14,7 +14,7 @@
 
 /*
  * How often a call in an early exit, or in real mode, may invalidate what it has done
- * so far, as it meets more regions than a batch can hold.  An invalidation is a call of
+ * so far, as it meets more regions than a gather can hold.  An invalidation is a call of
  * firmware, and the guest chooses the regions.  In a partial exit: never.
  */
 #define KVMPPC_TCE_FLUSHES	8U
@@ -128,7 +128,7 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
 	if (!kvmppc_tce_to_ua(call->vcpu->kvm, &run->slot, call->list_gpa,
 			      sizeof(**list), &ua, true))
 		return kvmppc_tce_hard(run->vcpu, list);
-	mem = tce_user_region(run->batch.reader, ua);
+	mem = tce_user_region(run->gather.reader, ua);
 	if (!mem || !tce_user_open_region(mem, KVMPPC_TCE_MODE))
 		return kvmppc_tce_hard(run->vcpu, list);
 
@@ -150,7 +150,7 @@ kvmppc_tce_list(struct kvmppc_tce_call *call, struct kvmppc_tce_run *run,
  * Return: H_SUCCESS when the entries that @call has moved past are in force,
  * which are all in a mode other than TCE_USER_VIRT; H_PARAMETER when the
  * LIOBN has not all of the entries; H_TOO_HARD when the next tier has to try;
- * H_NOT_ENOUGH_RESOURCES when memory for a shadow page or a table level cannot
+ * H_NOT_ENOUGH_RESOURCES when memory for a page of the guest's view or a table level cannot
  * be had; H_HARDWARE when the hypervisor below refused; in virtual mode
  * H_LONG_BUSY_ORDER_1_MSEC when it is busy, and H_BUSY when another CPU has an entry that
  * is worked in pieces, or will be from now on.  After another answer than H_SUCCESS entries

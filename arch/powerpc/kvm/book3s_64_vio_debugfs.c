@@ -18,7 +18,7 @@
 
 #include "book3s_64_vio_table.h"
 
-/* Bytes that the shadow takes, as far as it is there */
+/* Bytes that the guest's view takes, as far as it is there */
 static unsigned long kvmppc_tce_memory(const struct kvmppc_spapr_tce_table *stt)
 {
 	return struct_size(stt, pages, kvmppc_tce_pages(stt->size)) +
@@ -43,7 +43,7 @@ static unsigned long kvmppc_tce_mapped(const struct kvmppc_spapr_tce_table *stt)
 	unsigned long i, mapped = 0;
 
 	for (i = 0; i < kvmppc_tce_pages(stt->size); ++i) {
-		/* Pairs with smp_store_release() in kvmppc_tce_shadow_alloc() */
+		/* Pairs with smp_store_release() in kvmppc_tce_view_alloc() */
 		const u64 *page = READ_ONCE(stt->pages[i]);
 
 		if (page)

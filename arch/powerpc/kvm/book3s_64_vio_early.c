@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The early instance of the TCE hypercalls' engine (book3s_64_vio.h), for a CPU
+ * The engine of the TCE hypercalls (book3s_64_vio.h) in the irqoff mode, for a CPU
  * that has just left a guest, with kernel mappings on:
  *
  *  - in a partial exit of a radix guest on a radix host: most registers are the
@@ -21,7 +21,7 @@
 
 #include <linux/kvm_host.h>
 
-#define KVMPPC_TCE_MODE	TCE_USER_EARLY
+#define KVMPPC_TCE_MODE	TCE_USER_IRQOFF
 #include "book3s_64_vio.h"
 
 /**

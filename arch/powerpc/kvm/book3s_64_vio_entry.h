@@ -43,7 +43,7 @@ kvmppc_tce_keep_mem(struct kvmppc_tce_run *run, unsigned long ua,
 
 /*
  * The page that @tce names, as the tables want it: its user address and what the
- * batch holds on its region, enough for all parts.
+ * gather holds on its region, enough for all parts.
  */
 static __always_inline long
 kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
@@ -59,13 +59,13 @@ kvmppc_tce_target(struct kvmppc_tce_run *run, u64 tce, unsigned long *ua,
 	if (!run->nr)
 		return H_SUCCESS;
 
-	ref = tce_user_reserve(&run->batch, *ua, size, work,
+	ref = tce_user_reserve(&run->gather, *ua, size, work,
 			       (run->end - run->idx - 1) * work,
 			       KVMPPC_TCE_MODE);
 	if (unlikely(!ref))
 		return kvmppc_tce_hard(run->vcpu, memory);
 
-	if (run->flat && run->end - run->idx > 1)
+	if (run->one_part && run->end - run->idx > 1)
 		kvmppc_tce_keep_mem(run, *ua, ref);
 
 	*pref = ref;
@@ -109,14 +109,14 @@ kvmppc_tce_set_one(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 				    KVMPPC_TCE_MODE == TCE_USER_VIRT)))
 		return kvmppc_tce_hard(run->vcpu, busy);
 
-	error = tce_user_set(&run->batch, pos, new, old, KVMPPC_TCE_MODE);
+	error = tce_user_set(&run->gather, pos, new, old, KVMPPC_TCE_MODE);
 	if (unlikely(error)) {
 		user = old;
 		ret = kvmppc_tce_refused(run, error);
 	} else {
 		if (perm)
 			ref->credit--;
-		kvmppc_tce_set_shadow(run, tce);
+		kvmppc_tce_set_view(run, tce);
 	}
 	tce_user_unlock(pos->user, user);
 
@@ -163,7 +163,7 @@ kvmppc_tce_set_at_once(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 		tce = 0;
 		ret = kvmppc_tce_refused(run, error);
 	}
-	kvmppc_tce_set_shadow(run, tce);
+	kvmppc_tce_set_view(run, tce);
 	kvmppc_tce_unlock_parts(run, first, run->work);
 
 	if (virt)
@@ -222,7 +222,7 @@ kvmppc_tce_set_in_pieces(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 		tce = 0;
 		ret = kvmppc_tce_refused(run, error);
 	}
-	kvmppc_tce_set_shadow(run, tce);
+	kvmppc_tce_set_view(run, tce);
 	mutex_unlock(&run->stt->large_lock);
 	return ret;
 }
@@ -248,19 +248,19 @@ kvmppc_tce_set_many(struct kvmppc_tce_run *run, u64 tce, unsigned long ua,
 	if (ret != H_SUCCESS)
 		return ret;
 
-	/* Without it the batch invalidates for each entry that it has no room for */
+	/* Without it the gather invalidates for each entry that it has no room for */
 	if (virt && run->work > TCE_USER_REFS) {
-		run->batch.nr_gone = 0;
-		run->batch.gone = kmalloc_array(run->in_pieces ? run->piece : run->work,
-						sizeof(u64), GFP_NOWAIT);
+		run->gather.nr_gone = 0;
+		run->gather.gone = kmalloc_array(run->in_pieces ? run->piece : run->work,
+						 sizeof(u64), GFP_NOWAIT);
 	}
 	if (virt && run->in_pieces)
 		ret = kvmppc_tce_set_in_pieces(run, tce, ua, ref);
 	else
 		ret = kvmppc_tce_set_at_once(run, tce, ua, ref);
 	if (virt)
-		kfree(run->batch.gone);
-	run->batch.gone = NULL;
+		kfree(run->gather.gone);
+	run->gather.gone = NULL;
 	if (ret == H_TOO_HARD || kvmppc_tce_is_busy(ret))
 		return ret;
 
@@ -282,7 +282,7 @@ static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
 	unsigned long ua = 0;
 	long ret;
 
-	if (tce_user_full(&run->batch, run->nr)) {
+	if (tce_user_full(&run->gather, run->nr)) {
 		if (!virt && !run->flushes--)
 			return kvmppc_tce_hard(run->vcpu, count);
 		kvmppc_tce_flush(run);
@@ -294,19 +294,19 @@ static __always_inline long kvmppc_tce_step(struct kvmppc_tce_run *run, u64 tce)
 			return ret;
 	}
 
-	/* A shadow page that is not there says 0 */
+	/* A page of the guest's view that is not there says 0 */
 	if (tce) {
-		ret = kvmppc_tce_need_shadow(run);
+		ret = kvmppc_tce_need_view(run);
 		if (unlikely(ret != H_SUCCESS))
 			return ret;
 	}
 
-	if (likely(run->simple))
+	if (likely(run->one_entry))
 		return kvmppc_tce_set_one(run, tce, ua, ref);
 	if (run->nr)
 		return kvmppc_tce_set_many(run, tce, ua, ref);
 
-	kvmppc_tce_set_shadow(run, tce);
+	kvmppc_tce_set_view(run, tce);
 	kvmppc_tce_next(run);
 	return H_SUCCESS;
 }

@@ -10,7 +10,7 @@
  *    called from here may lie elsewhere.
  *
  *  - An address of the linear map works, as the CPU ignores its topmost bits;
- *    one of vmalloc() does not.  LIOBNs, their shadows, bindings, memslots,
+ *    one of vmalloc() does not.  LIOBNs, guest's views, bindings, memslots,
  *    tables and regions are allocated so that they can be read here; where a
  *    region is too large for that, it says so.
  *

@@ -146,7 +146,7 @@ kvmppc_tce_map_line(struct kvmppc_tce_run *run, const struct kvmppc_tce_mem *mem
 	 */
 	const u64 first = mem->ref->ua | TCE_USER_SET, size = mem->ref->size;
 	const unsigned long base = mem->base + TCE_PCI_READ;
-	u64 *shadow = run->shadow;
+	u64 *view = run->view;
 	unsigned long i;
 
 	for (i = line->at; i < line->end; ++i) {
@@ -177,7 +177,7 @@ kvmppc_tce_map_line(struct kvmppc_tce_run *run, const struct kvmppc_tce_mem *mem
 			line->out->user[i] = new & ~(u64)TCE_USER_LOCK;
 		} else {
 			/* While all tables' lines are locked */
-			WRITE_ONCE(shadow[i], tce);
+			WRITE_ONCE(view[i], tce);
 			WRITE_ONCE(user[i], new);
 		}
 		/* No other entry of the line has the lock: each one gets here, or ends this */
@@ -199,7 +199,7 @@ kvmppc_tce_clear_line(struct kvmppc_tce_run *run, const struct tce_user_ref *ref
 	const u64 first = ref->ua | TCE_USER_SET, size = ref->size;
 	const bool listed = line->out;
 	u64 *user = line->words - line->at;
-	u64 *shadow = run->shadow;
+	u64 *view = run->view;
 	u64 lock = tce_user_kept_lock(line->words);
 	unsigned long i;
 
@@ -207,10 +207,10 @@ kvmppc_tce_clear_line(struct kvmppc_tce_run *run, const struct tce_user_ref *ref
 		const u64 old = READ_ONCE(user[i]);
 
 		/*
-		 * What was mapped has a shadow page.  If run->shadow is NULL, another CPU has
+		 * What was mapped has a page of the guest's view.  If @view is NULL, another CPU has
 		 * brought the page since: then this ends here.
 		 */
-		if (old - first < size && shadow && (listed || hw)) {
+		if (old - first < size && view && (listed || hw)) {
 			line->gone++;
 			if (!listed) {
 				tce_user_store(hw + i, 0);
@@ -219,8 +219,8 @@ kvmppc_tce_clear_line(struct kvmppc_tce_run *run, const struct tce_user_ref *ref
 		} else if (unlikely(old & ~(u64)TCE_USER_LOCK)) {
 			break;
 		}
-		if (!listed && shadow)
-			WRITE_ONCE(shadow[i], tce);
+		if (!listed && view)
+			WRITE_ONCE(view[i], tce);
 		/* As in kvmppc_tce_map_line() */
 		lock = 0;
 	}

@@ -21,7 +21,7 @@
  * @to_user: what turns a guest address into a user address
  * @mask: bits of a TCE, counted from @base, that must be those of TCE_PCI_READ
  * @page: word of the page list for @base
- * @ref: the region, in the batch
+ * @ref: the region, in the gather
  *
  * All of it lies in one memslot, one region and one chunk of its page list.
  */
@@ -115,7 +115,7 @@ kvmppc_tce_set_mem(struct kvmppc_tce_mem *mem, const struct kvm_memory_slot *slo
 /* A TCE of a list: in guest memory, or in the copy that virtual mode makes */
 static __always_inline u64 kvmppc_tce_fetch(const __be64 *word)
 {
-	if (KVMPPC_TCE_MODE == TCE_USER_EARLY)
+	if (KVMPPC_TCE_MODE == TCE_USER_IRQOFF)
 		return tce_user_fetch(word);
 	/* With the MMU off, the CPU cannot go on after a machine check at this load */
 	return tce_user_load(word);

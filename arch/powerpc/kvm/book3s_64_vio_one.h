@@ -64,7 +64,7 @@ kvmppc_tce_one_word(struct kvm *kvm, struct mm_iommu_reader *reader,
  * @search: look for memslot and region; otherwise they are those met last
  *
  * The short way for what guests do most: an entry of one part, in one table that
- * has no levels, with the shadow page there.  Table and LIOBN begin at the same
+ * has no levels, with the page of the guest's view there.  Table and LIOBN begin at the same
  * entry (tce_user_table_get()).
  *
  * Context: as kvmppc_tce_put().
@@ -79,7 +79,7 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 	struct mm_iommu_reader *reader = &vcpu->arch.tce_reader;
 	struct kvm *kvm = vcpu->kvm;
 	struct kvmppc_spapr_tce_table *stt;
-	u64 *shadow, *user, old = 0, word = 0, new = 0;
+	u64 *view, *user, old = 0, word = 0, new = 0;
 	struct iommu_table *tbl;
 	unsigned long idx, ua;
 	__be64 *hw = NULL;
@@ -91,8 +91,8 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 	if (kvmppc_tce_window(stt, ioba, 1, &idx) != H_SUCCESS)
 		return H_TOO_HARD;
 
-	/* Pairs with smp_store_release() in kvmppc_tce_note_only() */
-	tbl = READ_ONCE(stt->only);
+	/* Pairs with smp_store_release() in kvmppc_tce_note_only_tbl() */
+	tbl = READ_ONCE(stt->only_tbl);
 	if (unlikely(!tbl || !kvmppc_tce_usable(kvm, tbl)) ||
 	    tce_user_is_crowded(tbl, KVMPPC_TCE_MODE))
 		return H_TOO_HARD;
@@ -100,10 +100,10 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 		hw = (__be64 *)tbl->it_base + idx;
 	else if (KVMPPC_TCE_MODE == TCE_USER_REAL)
 		return H_TOO_HARD;
-	shadow = READ_ONCE(stt->pages[idx / TCES_PER_PAGE]);
-	if (unlikely(!shadow))
+	view = READ_ONCE(stt->pages[idx / TCES_PER_PAGE]);
+	if (unlikely(!view))
 		return H_TOO_HARD;
-	shadow += idx % TCES_PER_PAGE;
+	view += idx % TCES_PER_PAGE;
 	user = (__force u64 *)tbl->it_userspace + idx;
 
 	if (tce & TCE_USER_PERM) {
@@ -122,7 +122,7 @@ static __always_inline long kvmppc_tce_put_one(struct kvm_vcpu *vcpu,
 	if (word || old)
 		error = tce_user_write(tbl, hw, stt->offset + idx, word, KVMPPC_TCE_MODE);
 	if (likely(!error))
-		WRITE_ONCE(*shadow, tce);
+		WRITE_ONCE(*view, tce);
 	tce_user_unlock(user, error ? old : new);
 	if (KVMPPC_TCE_MODE == TCE_USER_VIRT)
 		preempt_enable();

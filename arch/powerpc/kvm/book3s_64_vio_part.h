@@ -80,7 +80,7 @@ static __always_inline bool kvmppc_tce_table_is_clear(const struct kvmppc_tce_ru
 }
 
 /*
- * Do all parts of run->idx lead nowhere, with @tce in the shadow already, some of them
+ * Do all parts of run->idx lead nowhere, with @tce in the guest's view already, some of them
  * because they have no level?  To clear them no level has to be allocated.  If all have one,
  * nobody asks: the lines are locked for the change anyway.
  */
@@ -177,7 +177,7 @@ kvmppc_tce_lock_parts(const struct kvmppc_tce_run *run,
 }
 
 /*
- * May @n parts, whose lines are locked, lead to more regions than the batch has room for?  A
+ * May @n parts, whose lines are locked, lead to more regions than the gather has room for?  A
  * region that is met again after another counts twice.  Each would take an invalidation of
  * its own, which is not for guest context.
  */
@@ -185,7 +185,7 @@ static __always_inline bool
 kvmppc_tce_has_no_room(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 		       unsigned long n)
 {
-	unsigned int room = TCE_USER_REFS - run->batch.nr;
+	unsigned int room = TCE_USER_REFS - run->gather.nr;
 	struct mm_iommu_table_group_mem_t *mem = NULL;
 
 	for (; n; --n, kvmppc_tce_next_part(run, &part)) {
@@ -194,11 +194,11 @@ kvmppc_tce_has_no_room(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 
 		if (!(old & TCE_USER_SET) ||
 		    (mem && mm_iommu_has(mem, ua, 1)) ||
-		    tce_user_ref_find(&run->batch, ua, 1))
+		    tce_user_ref_find(&run->gather, ua, 1))
 			continue;
 		if (!room--)
 			return true;
-		mem = tce_user_region(run->batch.reader, ua);
+		mem = tce_user_region(run->gather.reader, ua);
 	}
 	return false;
 }
@@ -223,7 +223,7 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 					  ua + part.ua, perm);
 			user = (ua + part.ua) | TCE_USER_SET;
 		}
-		ret = tce_user_set(&run->batch, &part.pos, new, old,
+		ret = tce_user_set(&run->gather, &part.pos, new, old,
 				   KVMPPC_TCE_MODE);
 		if (ret) {
 			error = ret;
@@ -238,16 +238,16 @@ kvmppc_tce_set_parts(struct kvmppc_tce_run *run, struct kvmppc_tce_part part,
 }
 
 /*
- * What was gone of run->idx, in tables @t to @last, that the batch had no room for: one
+ * What was gone of run->idx, in tables @t to @last, that the gather had no room for: one
  * invalidation for all
  */
 static __always_inline void kvmppc_tce_put_gone(struct kvmppc_tce_run *run,
 						unsigned int t, unsigned int last)
 {
 	const bool virt = KVMPPC_TCE_MODE == TCE_USER_VIRT;
-	struct tce_user_batch *batch = &run->batch;
+	struct tce_user_gather *gather = &run->gather;
 
-	if (!virt || !batch->gone || !batch->nr_gone)
+	if (!virt || !gather->gone || !gather->nr_gone)
 		return;
 
 	for (; t < run->nr && t <= last; ++t) {
@@ -258,8 +258,8 @@ static __always_inline void kvmppc_tce_put_gone(struct kvmppc_tce_run *run,
 			      KVMPPC_TCE_MODE);
 		run->vcpu->stat.tce_invalidations++;
 	}
-	while (batch->nr_gone)
-		tce_user_drop(batch->reader, batch->gone[--batch->nr_gone]);
+	while (gather->nr_gone)
+		tce_user_drop(gather->reader, gather->gone[--gather->nr_gone]);
 }
 
 #endif /* POWERPC_KVM_BOOK3S_64_VIO_PART_H */

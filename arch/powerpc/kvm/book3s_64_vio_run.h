@@ -27,19 +27,19 @@
  * @idx: the entry that is next, counted from the LIOBN's first
  * @first: the first entry that is not invalidated yet
  * @end: the entry after the last of the call
- * @shadow: word of @idx, or NULL where there is no page
- * @shadow_left: entries from @idx on that share this page
+ * @view: word of @idx in the guest's view, or NULL where that has no page
+ * @view_left: entries from @idx on that share this page
  * @nr: tables
  * @work: hardware entries that a guest entry stands for, in all tables; 1 at least
  * @piece: hardware entries of a guest entry that are changed with preemption off, if
  *	@in_pieces
- * @flat: one part per entry in each table, and not @in_pieces
- * @simple: @flat, and one table
+ * @one_part: one part per entry in each table, and not @in_pieces
+ * @one_entry: @one_part, and one table
  * @in_pieces: entries are changed with the LIOBN's large_lock held
- * @mem: memory around the page met last, if @flat
- * @flushes: how often the batch may still be full, in guest context
- * @batch: counts of regions
- * @pos: the tables, and the place of @idx in each: kept by steps if @simple, else looked
+ * @mem: memory around the page met last, if @one_part
+ * @flushes: how often the gather may still be full, in guest context
+ * @gather: counts of regions
+ * @pos: the tables, and the place of @idx in each: kept by steps if @one_entry, else looked
  *	up by kvmppc_tce_span_several()
  */
 struct kvmppc_tce_run {
@@ -49,17 +49,17 @@ struct kvmppc_tce_run {
 	unsigned long idx;
 	unsigned long first;
 	unsigned long end;
-	u64 *shadow;
-	unsigned long shadow_left;
+	u64 *view;
+	unsigned long view_left;
 	unsigned int nr;
 	unsigned long work;
 	unsigned long piece;
-	bool flat;
-	bool simple;
+	bool one_part;
+	bool one_entry;
 	bool in_pieces;
 	struct kvmppc_tce_mem mem;
 	unsigned int flushes;
-	struct tce_user_batch batch;
+	struct tce_user_gather gather;
 	struct tce_user_pos pos[KVMPPC_TCE_TABLES];
 };
 
@@ -129,7 +129,7 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
 	run->idx = idx;
 	run->first = idx;
 	run->end = idx + n;
-	run->shadow_left = 0;
+	run->view_left = 0;
 	run->mem.limit = 0;
 	run->nr = 0;
 
@@ -185,10 +185,10 @@ kvmppc_tce_begin(struct kvmppc_tce_run *run, struct kvmppc_spapr_tce_table *stt,
 		return virt ? H_BUSY : kvmppc_tce_hard(run->vcpu, count);
 
 	run->in_pieces = way == KVMPPC_TCE_IN_PIECES;
-	run->flat = run->nr && work == run->nr && !run->in_pieces;
-	run->simple = work == 1 && !run->in_pieces;
+	run->one_part = run->nr && work == run->nr && !run->in_pieces;
+	run->one_entry = work == 1 && !run->in_pieces;
 	run->work = max(work, 1UL);
-	tce_user_begin(&run->batch, &run->vcpu->arch.tce_reader);
+	tce_user_begin(&run->gather, &run->vcpu->arch.tce_reader);
 	return H_SUCCESS;
 }
 
@@ -209,7 +209,7 @@ static __always_inline void kvmppc_tce_flush(struct kvmppc_tce_run *run)
 	}
 
 	if (run->nr)
-		tce_user_put(&run->batch);
+		tce_user_finish(&run->gather);
 	run->mem.limit = 0;
 	run->first = run->idx;
 }
@@ -218,10 +218,10 @@ static __always_inline void kvmppc_tce_move(struct kvmppc_tce_run *run,
 					    unsigned long n)
 {
 	run->idx += n;
-	if (run->shadow_left) {
-		run->shadow_left -= n;
-		if (run->shadow)
-			run->shadow += n;
+	if (run->view_left) {
+		run->view_left -= n;
+		if (run->view)
+			run->view += n;
 	}
 }
 

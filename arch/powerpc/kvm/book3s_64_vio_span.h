@@ -10,24 +10,24 @@
 #include "book3s_64_vio_view.h"
 
 /*
- * Entries from run->idx on for which run->pos and run->shadow serve.  None before
+ * Entries from run->idx on for which run->pos and run->view serve.  None before
  * the first step, or in a table of several parts.
  */
 static __always_inline unsigned long
 kvmppc_tce_span(const struct kvmppc_tce_run *run, const __be64 *list)
 {
-	if (!run->simple || !run->shadow_left || !run->pos[0].user)
+	if (!run->one_entry || !run->view_left || !run->pos[0].user)
 		return 0;
-	/* An entry that stays clear needs no shadow page; one that is mapped does */
-	if (list && !run->shadow)
+	/* Only an entry that is mapped needs its page of the guest's view */
+	if (list && !run->view)
 		return 0;
 
-	return min3(run->end - run->idx, run->shadow_left, run->pos[0].left);
+	return min3(run->end - run->idx, run->view_left, run->pos[0].left);
 }
 
 /*
  * The same for several tables.  Their places are looked up again, as steps of several
- * tables leave run->pos alone.  The shadow page must exist, too.
+ * tables leave run->pos alone.  The page of the guest's view must exist, too.
  */
 static noinline __maybe_unused unsigned long
 kvmppc_tce_span_several(struct kvmppc_tce_run *run)
@@ -35,10 +35,10 @@ kvmppc_tce_span_several(struct kvmppc_tce_run *run)
 	unsigned long n = run->end - run->idx;
 	unsigned int t;
 
-	if (!run->flat || !n || !kvmppc_tce_shadow(run))
+	if (!run->one_part || !n || !kvmppc_tce_view(run))
 		return 0;
 
-	n = min(n, run->shadow_left);
+	n = min(n, run->view_left);
 	for (t = 0; t < run->nr; ++t) {
 		struct tce_user_pos *pos = &run->pos[t];
 
@@ -74,14 +74,14 @@ kvmppc_tce_put_span(struct kvmppc_tce_run *run, struct tce_user_ref *ref,
 	if (!n)
 		return H_SUCCESS;
 
-	ret = tce_user_put_list(&run->batch, ref, pos, out, n);
+	ret = tce_user_put_list(&run->gather, ref, pos, out, n);
 	for (i = 0; i < n; ++i) {
 		const u64 user = out->user[i];
 
 		if (!user)
-			WRITE_ONCE(run->shadow[i], tce);
+			WRITE_ONCE(run->view[i], tce);
 		else if (ref)
-			WRITE_ONCE(run->shadow[i],
+			WRITE_ONCE(run->view[i],
 				   ((user & TCE_USER_UA) - run->mem.to_user) |
 				   (be64_to_cpu(out->tce[i]) & TCE_USER_PERM));
 		tce_user_change(pos->user + i, user);
@@ -145,18 +145,18 @@ kvmppc_tce_clear_span(struct kvmppc_tce_run *run, u64 tce, unsigned long n,
 		      struct tce_user_list *out)
 {
 	struct kvmppc_tce_line line __uninitialized;
-	struct tce_user_ref *ref = run->batch.cur;
+	struct tce_user_ref *ref = run->gather.cur;
 	unsigned long i = 0;
 
-	/* Without a shadow, all TCEs are 0 */
-	if (!run->shadow && tce)
+	/* Without a guest's view, all TCEs are 0 */
+	if (!run->view && tce)
 		return H_SUCCESS;
 
 	/*
 	 * A hypervisor is not asked for entries that lead nowhere before the first.  This
 	 * look without the lock is a guess: the step tries again.
 	 */
-	if (!run->shadow || !READ_ONCE(run->pos[0].user[0]))
+	if (!run->view || !READ_ONCE(run->pos[0].user[0]))
 		out = NULL;
 
 	line.out = out;
@@ -232,12 +232,12 @@ kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 		      unsigned long n)
 {
 	const unsigned long size = 1UL << run->stt->page_shift;
-	u64 *shadow = run->shadow;
+	u64 *view = run->view;
 	unsigned long i, mapped = 0, off, ua;
 	struct kvmppc_tce_mem mem = {};
 
 	for (i = 0; !list && i < n; ++i)
-		WRITE_ONCE(shadow[i], tce);
+		WRITE_ONCE(view[i], tce);
 
 	kvmppc_tce_slot_mem(run, &mem);
 	for (; i < n; ++i) {
@@ -252,7 +252,7 @@ kvmppc_tce_write_span(struct kvmppc_tce_run *run, const __be64 *list, u64 tce,
 			kvmppc_tce_slot_mem(run, &mem);
 			mapped++;
 		}
-		WRITE_ONCE(shadow[i], tce);
+		WRITE_ONCE(view[i], tce);
 	}
 
 	run->vcpu->stat.tce_mapped += mapped;
@@ -271,8 +271,8 @@ static __always_inline long kvmppc_tce_hurry(struct kvmppc_tce_run *run,
 	unsigned long n;
 
 	if (!run->nr) {
-		n = min(run->end - run->idx, run->shadow_left);
-		if (n && run->shadow)
+		n = min(run->end - run->idx, run->view_left);
+		if (n && run->view)
 			kvmppc_tce_write_span(run, list, tce, n);
 		return H_SUCCESS;
 	}

@@ -70,16 +70,16 @@ enum kvmppc_tce_way {
  * @size: entries
  * @iommu_tables: bindings in the order of their tables' addresses; changed
  *	under kvm->arch.spapr_tce_lock, read in sections
- * @only: the table bound, if it is the only one and kvmppc_tce_put_one() serves
+ * @only_tbl: the table bound, if it is the only one and kvmppc_tce_put_one() serves
  *	it; goes with @iommu_tables
  * @way: how an entry is changed; an entry that stands for more hardware entries than
  *	may be changed with preemption off has to be in pieces.  It only moves on to
  *	the next value.  It moves to the last value a grace period after the one before,
  *	and before the table that makes it necessary is bound
- * @alloc_lock: serializes the allocation of shadow pages
+ * @alloc_lock: serializes the allocation of @pages
  * @large_lock: serializes changes of entries that are worked in pieces
- * @nr_pages: shadow pages that are there
- * @pages: the shadow; NULL where all TCEs are 0.  A page once there stays.
+ * @nr_pages: how many of @pages are there
+ * @pages: the guest's view; NULL where all TCEs are 0.  A page once there stays.
  */
 struct kvmppc_spapr_tce_table {
 	struct list_head list;
@@ -90,22 +90,22 @@ struct kvmppc_spapr_tce_table {
 	u64 offset;
 	u64 size;
 	struct list_head iommu_tables;
-	struct iommu_table *only;
+	struct iommu_table *only_tbl;
 	enum kvmppc_tce_way way;
-	struct mutex alloc_lock; /* shadow pages */
+	struct mutex alloc_lock; /* of @pages */
 	struct mutex large_lock; /* entries worked in pieces */
 	unsigned long nr_pages;
 	u64 *pages[];
 };
 
 /*
- * What cannot be done in every tier; kvmppc_tce_shadow_alloc() and
+ * What cannot be done in every tier; kvmppc_tce_view_alloc() and
  * tce_user_populate() sleep or allocate and belong to virtual mode.
  */
-long kvmppc_tce_shadow_alloc(struct kvmppc_spapr_tce_table *stt,
-			     unsigned long idx);
+long kvmppc_tce_view_alloc(struct kvmppc_spapr_tce_table *stt,
+			   unsigned long idx);
 
-/* Pages of a shadow of @entries */
+/* Pages of a guest's view of @entries */
 static inline unsigned long kvmppc_tce_pages(unsigned long entries)
 {
 	return DIV_ROUND_UP(entries, TCES_PER_PAGE);

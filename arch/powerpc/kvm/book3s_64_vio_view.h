@@ -8,29 +8,29 @@
 
 #include "book3s_64_vio_run.h"
 
-/* The shadow word of run->idx; NULL when its page is not there */
-static __always_inline u64 *kvmppc_tce_shadow(struct kvmppc_tce_run *run)
+/* The word of the guest's view of run->idx; NULL when its page is not there */
+static __always_inline u64 *kvmppc_tce_view(struct kvmppc_tce_run *run)
 {
 	u64 *page;
 
-	if (likely(run->shadow_left && run->shadow))
-		return run->shadow;
+	if (likely(run->view_left && run->view))
+		return run->view;
 
-	/* Pairs with smp_store_release() in kvmppc_tce_shadow_alloc() */
+	/* Pairs with smp_store_release() in kvmppc_tce_view_alloc() */
 	page = READ_ONCE(run->stt->pages[run->idx / TCES_PER_PAGE]);
-	run->shadow = page ? page + run->idx % TCES_PER_PAGE : NULL;
-	run->shadow_left = TCES_PER_PAGE - run->idx % TCES_PER_PAGE;
-	return run->shadow;
+	run->view = page ? page + run->idx % TCES_PER_PAGE : NULL;
+	run->view_left = TCES_PER_PAGE - run->idx % TCES_PER_PAGE;
+	return run->view;
 }
 
 static __always_inline long
-kvmppc_tce_need_shadow(struct kvmppc_tce_run *run)
+kvmppc_tce_need_view(struct kvmppc_tce_run *run)
 {
-	if (likely(kvmppc_tce_shadow(run)))
+	if (likely(kvmppc_tce_view(run)))
 		return H_SUCCESS;
 	if (KVMPPC_TCE_MODE != TCE_USER_VIRT)
-		return kvmppc_tce_hard(run->vcpu, shadow);
-	return kvmppc_tce_shadow_alloc(run->stt, run->idx);
+		return kvmppc_tce_hard(run->vcpu, view);
+	return kvmppc_tce_view_alloc(run->stt, run->idx);
 }
 
 /* Make sure that the level of @entry exists in both views of pos->tbl */
@@ -72,27 +72,27 @@ kvmppc_tce_need_levels(struct kvmppc_tce_run *run)
 /* Does the next entry read back as @tce? */
 static __always_inline bool kvmppc_tce_reads(struct kvmppc_tce_run *run, u64 tce)
 {
-	u64 *shadow = kvmppc_tce_shadow(run);
+	u64 *view = kvmppc_tce_view(run);
 
-	return (shadow ? READ_ONCE(*shadow) : 0) == tce;
+	return (view ? READ_ONCE(*view) : 0) == tce;
 }
 
-static __always_inline void kvmppc_tce_set_shadow(struct kvmppc_tce_run *run,
-						  u64 tce)
+static __always_inline void kvmppc_tce_set_view(struct kvmppc_tce_run *run,
+						u64 tce)
 {
-	u64 *shadow;
+	u64 *view;
 
 	/*
 	 * If it was absent, the last writer of the entry may have brought it:
 	 * pairs with the release in tce_user_unlock_line().
 	 */
-	if (unlikely(!run->shadow_left || !run->shadow)) {
-		run->shadow_left = 0;
+	if (unlikely(!run->view_left || !run->view)) {
+		run->view_left = 0;
 		smp_acquire__after_ctrl_dep();
 	}
-	shadow = kvmppc_tce_shadow(run);
-	if (shadow)
-		WRITE_ONCE(*shadow, tce);
+	view = kvmppc_tce_view(run);
+	if (view)
+		WRITE_ONCE(*view, tce);
 }
 
 #endif /* POWERPC_KVM_BOOK3S_64_VIO_VIEW_H */

@@ -70,7 +70,7 @@ static void create(unsigned int l)
 	};
 
 	world.fd[l] = kvm_vm_ioctl_create_spapr_tce(&world.kvm, &args);
-	WRONG_IF(world.fd[l] < 0 || !world_shadow(l, 0));
+	WRONG_IF(world.fd[l] < 0 || !world_view(l, 0));
 }
 
 static void bind(unsigned int l, unsigned int t)
@@ -641,7 +641,7 @@ static void list_changed(void)
 	user_store(list + 2, cpu_to_be64(page_tce(PAGE + 2) & ~TCE_PCI_WRITE));
 	hand_end(&hand);
 	WRONG_IF(call.ret != H_SUCCESS || !leads_to(FLAT, 2, PAGE + 2) ||
-		 world_shadow(SAME, 0)[2] != page_tce(PAGE + 2));
+		 world_view(SAME, 0)[2] != page_tce(PAGE + 2));
 	end();
 }
 
@@ -661,7 +661,7 @@ static void meet_locked(struct call call, unsigned int l, const unsigned int *ta
 {
 	unsigned int shift = layout_liobn[l].shift - 12, t;
 	u64 *word = lock_word(locked, idx), was = *word;
-	u64 before[2][128], tce = world_shadow(l, 0)[from];
+	u64 before[2][128], tce = world_view(l, 0)[from];
 	struct hand hand = {};
 	unsigned long i;
 
@@ -678,7 +678,7 @@ static void meet_locked(struct call call, unsigned int l, const unsigned int *ta
 	/* What comes before is the same in both */
 	for (i = 0; i < from << shift; ++i)
 		WRONG_IF(world_user(table[0], i) != world_user(table[1], i));
-	WRONG_IF(world_shadow(l, 0)[from] != tce);
+	WRONG_IF(world_view(l, 0)[from] != tce);
 	WRITE_ONCE(*word, was);
 	spots = false;
 }
@@ -774,7 +774,7 @@ static void large_entry_of_two(void)
 	hand_end(&other);
 	WRONG_IF(put.ret != H_SUCCESS || clear.ret != H_SUCCESS);
 	for (i = 0; i < 4096; ++i)
-		WRONG_IF(!world_user(LARGE, i) != !world_shadow(MANY, 0)[0]);
+		WRONG_IF(!world_user(LARGE, i) != !world_view(MANY, 0)[0]);
 	end();
 }
 
@@ -927,7 +927,7 @@ static void work_of_too_many_parts(void)
  */
 static void check_listed(bool twice)
 {
-	const u64 *shadow = world_shadow(SAME, 0);
+	const u64 *view = world_view(SAME, 0);
 	unsigned long i, leading = 0;
 
 	for (i = 0; i < layout_liobn[SAME].size; ++i) {
@@ -935,10 +935,10 @@ static void check_listed(bool twice)
 		unsigned long page = ((user & TCE_USER_UA) - USER_BASE) >> PAGE_SHIFT;
 
 		leading += !!user;
-		WRONG_IF(!user && (world_hw(FOREIGN, i) || shadow[i]));
+		WRONG_IF(!user && (world_hw(FOREIGN, i) || view[i]));
 		if (!user || (twice && !world_hw(FOREIGN, i)))
 			continue;
-		WRONG_IF(!leads_to(FOREIGN, i, page) || shadow[i] != page_tce(page));
+		WRONG_IF(!leads_to(FOREIGN, i, page) || view[i] != page_tce(page));
 	}
 	WRONG_IF(world_mapped(STAYING) != 1 + leading);
 }
@@ -1303,7 +1303,7 @@ static void work_of_lists(void)
 }
 
 /* A list, a replaced entry and a mapped page in a region each, and in one */
-static void batch_counts(void)
+static void gather_counts(void)
 {
 	enum tier tier;
 
@@ -1465,7 +1465,7 @@ static const struct test {
 	TEST(list_aslant, 0),
 	TEST(unmap_of_many_regions, CHECK_WORK),
 	TEST(work_of_lists, CHECK_WORK),
-	TEST(batch_counts, CHECK_BATCH),
+	TEST(gather_counts, CHECK_GATHER),
 };
 
 /* A finding ends the program, so each test is one */

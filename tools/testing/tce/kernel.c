@@ -41,7 +41,7 @@ void might_sleep(void)
 __attribute__((constructor)) static void choose_checks(void)
 {
 	static const char * const name[] = {
-		"batch", "count", "wait", "work", "bind", "stale", "pinned",
+		"gather", "count", "wait", "work", "bind", "stale", "pinned",
 	};
 	const char *chosen = getenv("TCE_CHECKS");
 	unsigned int i;

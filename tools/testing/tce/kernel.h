@@ -114,7 +114,7 @@ void wrong(const char *file, int line, const char *what) __attribute__((noreturn
 #define WRONG_IF(cond)		do { if (cond) wrong(__FILE__, __LINE__, #cond); } while (0)
 
 /* What is looked at on top of what everything leads to; TCE_CHECKS=names chooses */
-#define CHECK_BATCH	1U	/* batch: a gather counts the regions that it holds */
+#define CHECK_GATHER	1U	/* gather: a gather counts the regions that it holds */
 #define CHECK_COUNT	2U	/* count: only counts that are there are dropped */
 #define CHECK_WAIT	4U	/* wait: guest context does not wait for long */
 #define CHECK_WORK	8U	/* work: how much is done at once */

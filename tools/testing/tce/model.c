@@ -461,19 +461,19 @@ void model_fault(unsigned int l, unsigned long page, bool there)
 
 /* Everything */
 
-static void check_shadow(unsigned int l)
+static void check_view(unsigned int l)
 {
 	const unsigned long size = layout_liobn[l].size;
 	unsigned long page, i;
-	const u64 *shadow;
+	const u64 *view;
 
-	for (page = 0; page * SHADOW_PAGE < size; ++page) {
+	for (page = 0; page * VIEW_PAGE < size; ++page) {
 		if (!m.liobn[l].page[page])
 			continue;
-		shadow = world_shadow(l, page);
-		i = page * SHADOW_PAGE;
-		WRONG_IF(memcmp(shadow, m.liobn[l].tce + i,
-				min(size - i, SHADOW_PAGE) * sizeof(*shadow)));
+		view = world_view(l, page);
+		i = page * VIEW_PAGE;
+		WRONG_IF(memcmp(view, m.liobn[l].tce + i,
+				min(size - i, VIEW_PAGE) * sizeof(*view)));
 	}
 }
 
@@ -507,7 +507,7 @@ void model_check(void)
 		WRONG_IF(user_page[i].pins != m.pins[i]);
 	for (n = 0; n < LIOBNS; ++n)
 		if (m.liobn[n].there)
-			check_shadow(n);
+			check_view(n);
 }
 
 void model_end(void)

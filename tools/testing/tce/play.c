@@ -372,13 +372,13 @@ static void play_fault(const struct step *s, unsigned int l)
 {
 	unsigned long pages = DIV_ROUND_UP(layout_liobn[l].size, PAGE_SIZE / 8);
 	unsigned long page = s->x % (pages + 1);
-	const u64 *shadow;
+	const u64 *view;
 
 	if (!model_is_created(l))
 		return;
-	shadow = world_shadow(l, page);
-	WRONG_IF(shadow ? page == pages : page < pages && !failed_alloc);
-	if (shadow)
+	view = world_view(l, page);
+	WRONG_IF(view ? page == pages : page < pages && !failed_alloc);
+	if (view)
 		model_fault(l, page, true);
 }
 

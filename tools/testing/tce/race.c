@@ -139,8 +139,8 @@ static void step_end(struct cpu *cpu)
  */
 static struct {
 	unsigned long begun, ended;	/* what undoes a binding */
-	unsigned long valid;		/* @begun for which @shadow is; 0 for none */
-	u64 shadow[THREADS * OWN];
+	unsigned long valid;		/* @begun for which @view is; 0 for none */
+	u64 view[THREADS * OWN];
 } bound[TABLES];
 
 static pthread_mutex_t bound_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -161,21 +161,21 @@ static unsigned long undone(unsigned int t)
 }
 
 /* TCEs of OWNED, while it is there */
-static bool read_shadow(unsigned long first, unsigned long n, u64 *to)
+static bool read_view(unsigned long first, unsigned long n, u64 *to)
 {
-	const u64 *shadow;
+	const u64 *view;
 	unsigned long i;
 
 	CLASS(fd, f)(READ_ONCE(world.fd[OWNED]));
 
 	if (fd_empty(f))
 		return false;
-	shadow = world_shadow(OWNED, 0);
+	view = world_view(OWNED, 0);
 	/* It may be of another file by now; what is read is thrown away then */
-	if (!shadow || READ_ONCE(world.fd[OWNED]) < 0)
+	if (!view || READ_ONCE(world.fd[OWNED]) < 0)
 		return false;
 	for (i = 0; i < n; ++i)
-		to[i] = READ_ONCE(shadow[first + i]);
+		to[i] = READ_ONCE(view[first + i]);
 	return true;
 }
 
@@ -183,7 +183,7 @@ static void note_bound(unsigned int t, unsigned long begun)
 {
 	pthread_mutex_lock(&bound_lock);
 	if (bound[t].valid != begun &&
-	    read_shadow(OWN_FIRST(0), THREADS * OWN, bound[t].shadow) &&
+	    read_view(OWN_FIRST(0), THREADS * OWN, bound[t].view) &&
 	    undone(t) == begun)
 		bound[t].valid = begun;
 	pthread_mutex_unlock(&bound_lock);
@@ -197,7 +197,7 @@ static void check_own_in(struct cpu *cpu, unsigned int t, const u64 *tce)
 
 	pthread_mutex_lock(&bound_lock);
 	begun = bound[t].valid;
-	memcpy(old, &bound[t].shadow[cpu->nr * OWN], sizeof(old));
+	memcpy(old, &bound[t].view[cpu->nr * OWN], sizeof(old));
 	pthread_mutex_unlock(&bound_lock);
 	if (!begun || undone(t) != begun)
 		return;
@@ -224,7 +224,7 @@ static void check_own(struct cpu *cpu)
 	unsigned int i;
 	u64 tce[OWN];
 
-	if (!read_shadow(OWN_FIRST(cpu->nr), OWN, tce))
+	if (!read_view(OWN_FIRST(cpu->nr), OWN, tce))
 		return;
 	for (i = 0; i < sizeof(all_tables); ++i) {
 		struct mutex *lock = &container_of_table(all_tables[i])->lock;
@@ -551,7 +551,7 @@ static void kvm_ioctl(struct cpu *cpu, enum kind kind)
 		release(group);
 		break;
 	case FAULT:
-		world_shadow(l, 0);
+		world_view(l, 0);
 		break;
 	case SHOW:
 		world_show();

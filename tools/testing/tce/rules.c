@@ -194,7 +194,7 @@ static void apply(unsigned int l, unsigned long idx, u64 tce)
 	}
 	m.liobn[l].tce[idx] = tce;
 	if (tce)
-		m.liobn[l].page[idx / SHADOW_PAGE] = true;
+		m.liobn[l].page[idx / VIEW_PAGE] = true;
 }
 
 /* Is everything there that a tier which cannot allocate needs? */
@@ -203,7 +203,7 @@ static bool all_there(unsigned int l, unsigned long idx)
 	unsigned long i, n;
 	unsigned int t;
 
-	if (!m.liobn[l].page[idx / SHADOW_PAGE])
+	if (!m.liobn[l].page[idx / VIEW_PAGE])
 		return false;
 	for (t = 0; t < TABLES; ++t) {
 		n = m.liobn[l].owners[t] ? parts(l, t) : 0;
@@ -284,8 +284,8 @@ static void apply_refused(const struct model_call *c, const struct seen *seen,
 	while (!m.liobn[l].owners[t])
 		t++;
 	for (i = idx + seen->done; layout_table[t].lists && i < idx + c->n; ++i)
-		if (m.liobn[l].page[i / SHADOW_PAGE] && !world_user(t, i) &&
-		    !world_shadow(l, i / SHADOW_PAGE)[i % SHADOW_PAGE])
+		if (m.liobn[l].page[i / VIEW_PAGE] && !world_user(t, i) &&
+		    !world_view(l, i / VIEW_PAGE)[i % VIEW_PAGE])
 			apply(l, i, 0);
 }
 

@@ -12,7 +12,7 @@
 #define OTHERS		2
 #define ENTRIES_ALL	22016
 #define TCES_ALL	9216
-#define SHADOW_PAGE	(PAGE_SIZE / 8)
+#define VIEW_PAGE	(PAGE_SIZE / 8)
 
 struct state {
 	struct {

@@ -450,7 +450,7 @@ void world_show(void)
 
 /* Memory */
 
-const u64 *world_shadow(unsigned int l, unsigned long page)
+const u64 *world_view(unsigned int l, unsigned long page)
 {
 	struct vm_area_struct vma = {};
 	struct vm_fault vmf = { .vma = &vma, .pgoff = page };

@@ -147,7 +147,7 @@ u64 world_hw(unsigned int t, unsigned long idx);
 u64 world_user(unsigned int t, unsigned long idx);
 
 /* A page of the guest's view of a TCE table, as the VMM maps it; this allocates it */
-const u64 *world_shadow(unsigned int l, unsigned long page);
+const u64 *world_view(unsigned int l, unsigned long page);
 
 /* Where guest address @gpa lies; NULL if nowhere.  Memory as the guest has it. */
 u64 *world_guest(unsigned long gpa);

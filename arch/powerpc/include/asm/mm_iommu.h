@@ -21,7 +21,7 @@
  *
  * Life of a region.  @mapped is 1 when the region is registered and nobody has a count
  * of it, 1 + n when there are n counts, and 0 when it has been unregistered.  0 is
- * final.  Each translation that leads to the region has a count, and so has each batch
+ * final.  Each translation that leads to the region has a count, and so has each gather
  * that holds it (asm/tce_user.h).  If @mapped is raised while it is not 0, the pages
  * stay pinned until it is lowered again.
  *

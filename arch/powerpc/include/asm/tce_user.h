@@ -35,34 +35,34 @@
  *
  *  - A user word is read and written by whoever holds its lock.  Only the word with the
  *    lock is published, by the release that unlocks.  So a look without the lock is a
- *    guess: who sees 0 there does not know that the hardware word is 0.  (Pinned tables are
+ *    guess: whoever sees 0 there does not know that the hardware word is 0.  (Pinned tables are
  *    read under the lock of their container, which keeps writers away.)
  *
  *  - An entry with SET owns one count of its region.  The count is taken
  *    before the hardware word is written.
  *
  *  - The count of a translation that was removed or replaced goes to the
- *    *batch* of the CPU that did it, and is dropped after the batch has
+ *    *gather* of the CPU that did it, and is dropped after the gather has
  *    invalidated the hardware's cache: until then the device may still use the
  *    old translation.  It may not serve for a new translation to the same
  *    region either: that one could be removed, and its count dropped, by
- *    another CPU before the invalidation.  So a batch keeps apart @credit
+ *    another CPU before the invalidation.  So a gather keeps apart @credit
  *    (taken, not used yet) and @removed.  Afterwards both may be kept for the next
- *    batch of the same reader ("Counts that stay" in asm/mm_iommu.h).
+ *    gather of the same reader ("Counts that stay" in asm/mm_iommu.h).
  *
- *  - A batch has a count, in @credit or @removed, of every region that it knows,
- *    until the batch is put.  So no other region can be registered over its
+ *  - A gather has a count, in @credit or @removed, of every region that it knows,
+ *    until the gather is finished.  So no other region can be registered over its
  *    addresses in this time, and an address within it tells which region an entry
  *    leads to.  The last @credit must therefore stay.
  *
- *  - A batch lives within one section (mm_iommu_enter()) of the mm that the table
+ *  - A gather lives within one section (mm_iommu_enter()) of the mm that the table
  *    leads to.  When a table is closed, it_mm is cleared and a grace period
- *    waited for: after that nobody installs anything in it, and no batch holds a
+ *    waited for: after that nobody installs anything in it, and no gather holds a
  *    count on its behalf.
  *
  * Everything here is inline, or static in each file that includes it, as it is
  * compiled for several tiers: for virtual mode, for a CPU that has just left a
- * guest with interrupts off (early), and for one whose MMU is off (real).  The
+ * guest with interrupts off (irqoff), and for one whose MMU is off (real).  The
  * mode is a constant wherever it is passed.
  *
  * Real mode reaches only what is in this header and in asm/mm_iommu.h, plus
@@ -85,7 +85,7 @@ struct iommu_group;
 
 enum tce_user_mode {
 	TCE_USER_VIRT,	/* may sleep where no line is locked */
-	TCE_USER_EARLY,	/* interrupts off, kernel mappings on */
+	TCE_USER_IRQOFF,	/* interrupts off, kernel mappings on */
 	TCE_USER_REAL,	/* MMU off */
 };
 
@@ -128,7 +128,7 @@ enum tce_user_mode {
 #define TCE_USER_SPINS	64
 
 /**
- * struct tce_user_ref - counts that a batch holds on one region
+ * struct tce_user_ref - counts that a gather holds on one region
  * @mem: the region
  * @ua: its first user address
  * @size: its size in bytes
@@ -145,11 +145,11 @@ struct tce_user_ref {
 	unsigned long removed;
 };
 
-/* Regions that a batch can deal with before it must invalidate */
+/* Regions that a gather can deal with before it must invalidate */
 #define TCE_USER_REFS		8
 
 /**
- * struct tce_user_batch - changes waiting for one invalidation
+ * struct tce_user_gather - changes waiting for one invalidation
  * @reader: who changes them, in a section of it
  * @cur: the region met last
  * @nr: regions in use
@@ -158,7 +158,7 @@ struct tce_user_ref {
  *	invalidates for all of them, and drops them
  * @ref: the regions
  */
-struct tce_user_batch {
+struct tce_user_gather {
 	struct mm_iommu_reader *reader;
 	struct tce_user_ref *cur;
 	unsigned int nr;
@@ -198,7 +198,7 @@ struct tce_user_list {
 
 DECLARE_PER_CPU(struct tce_user_list *, tce_user_lists);
 
-int tce_user_put_list(struct tce_user_batch *batch,
+int tce_user_put_list(struct tce_user_gather *gather,
 		      struct tce_user_ref *ref,
 		      const struct tce_user_pos *pos,
 		      struct tce_user_list *list, unsigned long n);
@@ -230,17 +230,17 @@ static inline bool tce_user_is_open(const struct iommu_table *tbl)
 }
 
 /*
- * Batches
+ * Gathers
  */
 
-static __always_inline void tce_user_begin(struct tce_user_batch *batch,
+static __always_inline void tce_user_begin(struct tce_user_gather *gather,
 					   struct mm_iommu_reader *reader)
 {
-	batch->reader = reader;
-	batch->nr = 0;
-	batch->gone = NULL;
-	batch->cur = &batch->ref[0];
-	batch->ref[0] = (struct tce_user_ref){};
+	gather->reader = reader;
+	gather->nr = 0;
+	gather->gone = NULL;
+	gather->cur = &gather->ref[0];
+	gather->ref[0] = (struct tce_user_ref){};
 }
 
 static __always_inline bool tce_user_ref_has(const struct tce_user_ref *ref,
@@ -250,17 +250,17 @@ static __always_inline bool tce_user_ref_has(const struct tce_user_ref *ref,
 	return mm_iommu_within(ref->ua, ref->size, ua, size);
 }
 
-/* What @batch holds on the region that has all of a range; NULL if nothing */
+/* What @gather holds on the region that has all of a range; NULL if nothing */
 static __always_inline struct tce_user_ref *
-tce_user_ref_find(struct tce_user_batch *batch, unsigned long ua,
+tce_user_ref_find(struct tce_user_gather *gather, unsigned long ua,
 		  unsigned long size)
 {
 	unsigned int i;
 
-	for (i = 0; i < batch->nr; ++i) {
-		if (tce_user_ref_has(&batch->ref[i], ua, size)) {
-			batch->cur = &batch->ref[i];
-			return batch->cur;
+	for (i = 0; i < gather->nr; ++i) {
+		if (tce_user_ref_has(&gather->ref[i], ua, size)) {
+			gather->cur = &gather->ref[i];
+			return gather->cur;
 		}
 	}
 	return NULL;
@@ -268,37 +268,37 @@ tce_user_ref_find(struct tce_user_batch *batch, unsigned long ua,
 
 /* Add @mem, with counts that the caller has and passes on */
 static __always_inline struct tce_user_ref *
-tce_user_ref_add(struct tce_user_batch *batch,
+tce_user_ref_add(struct tce_user_gather *gather,
 		 struct mm_iommu_table_group_mem_t *mem,
 		 unsigned long credit, unsigned long removed)
 {
-	struct tce_user_ref *ref = &batch->ref[batch->nr++];
+	struct tce_user_ref *ref = &gather->ref[gather->nr++];
 
 	ref->mem = mem;
 	ref->ua = mem->ua;
 	ref->size = mem->entries << PAGE_SHIFT;
 	ref->credit = credit;
 	ref->removed = removed;
-	batch->cur = ref;
+	gather->cur = ref;
 	return ref;
 }
 
 /**
- * tce_user_full() - must a batch invalidate before its next entry
- * @batch: the batch
+ * tce_user_full() - must a gather invalidate before its next entry
+ * @gather: the gather
  * @tables: how many tables have the entry
  *
  * An entry that is one entry of each table needs room for the region that it is
  * to lead to, and for those that it leaves.  Whoever asks before each entry, and
- * invalidates what the batch has changed when the answer is true, pays for one
+ * invalidates what the gather has changed when the answer is true, pays for one
  * invalidation per some entries, not one per entry.
  *
  * Return: true when room for so many regions is not left.
  */
 static __always_inline bool
-tce_user_full(const struct tce_user_batch *batch, unsigned int tables)
+tce_user_full(const struct tce_user_gather *gather, unsigned int tables)
 {
-	return unlikely(batch->nr + tables >= TCE_USER_REFS);
+	return unlikely(gather->nr + tables >= TCE_USER_REFS);
 }
 
 /* May new translations lead to @mem, and may @mode look at its page list? */
@@ -329,11 +329,11 @@ tce_user_take(struct mm_iommu_table_group_mem_t *mem, unsigned long n)
 }
 
 static noinline __maybe_unused struct tce_user_ref *
-tce_user_reserve_more(struct tce_user_batch *batch, unsigned long ua,
+tce_user_reserve_more(struct tce_user_gather *gather, unsigned long ua,
 		      unsigned long size, unsigned long need,
 		      unsigned long more, const enum tce_user_mode mode)
 {
-	struct tce_user_ref *ref = tce_user_ref_find(batch, ua, size);
+	struct tce_user_ref *ref = tce_user_ref_find(gather, ua, size);
 	struct mm_iommu_table_group_mem_t *mem;
 	unsigned long credit, all = need + more + 1;
 
@@ -342,10 +342,10 @@ tce_user_reserve_more(struct tce_user_batch *batch, unsigned long ua,
 			return ref;
 		mem = ref->mem;
 	} else {
-		if (batch->nr == TCE_USER_REFS)
+		if (gather->nr == TCE_USER_REFS)
 			return NULL;
-		mem = mm_iommu_find(batch->reader->iommu, ua, size,
-				    &batch->reader->hint, true);
+		mem = mm_iommu_find(gather->reader->iommu, ua, size,
+				    &gather->reader->hint, true);
 		if (!mem)
 			return NULL;
 	}
@@ -353,7 +353,7 @@ tce_user_reserve_more(struct tce_user_batch *batch, unsigned long ua,
 	if (!tce_user_open_region(mem, mode))
 		return NULL;
 
-	credit = mm_iommu_use_kept(batch->reader, mem);
+	credit = mm_iommu_use_kept(gather->reader, mem);
 	if (ref)
 		credit += ref->credit;
 	if (credit < all) {
@@ -364,36 +364,36 @@ tce_user_reserve_more(struct tce_user_batch *batch, unsigned long ua,
 	}
 
 	if (!ref)
-		return tce_user_ref_add(batch, mem, credit, 0);
+		return tce_user_ref_add(gather, mem, credit, 0);
 	ref->credit = credit;
 	return ref;
 }
 
 /**
  * tce_user_reserve() - hold a region, and take counts for translations to come
- * @batch: the batch
+ * @gather: the gather
  * @ua: user address
  * @size: bytes from there on
  * @need: translations that must be possible; 0 to look at the memory only
  * @more: translations that are likely to follow
  * @mode: where this runs
  *
- * Return: what the batch holds on the region that has all of the range, with
+ * Return: what the gather holds on the region that has all of the range, with
  * @credit above @need; NULL when there is no such region, it is being
- * unregistered, its page list cannot be read in @mode, or the batch has no room
+ * unregistered, its page list cannot be read in @mode, or the gather has no room
  * for it, see tce_user_full().
  */
 static __always_inline struct tce_user_ref *
-tce_user_reserve(struct tce_user_batch *batch, unsigned long ua,
+tce_user_reserve(struct tce_user_gather *gather, unsigned long ua,
 		 unsigned long size, unsigned long need, unsigned long more,
 		 const enum tce_user_mode mode)
 {
-	struct tce_user_ref *ref = batch->cur;
+	struct tce_user_ref *ref = gather->cur;
 
 	if (likely(tce_user_ref_has(ref, ua, size) && ref->credit > need))
 		return ref;
 
-	return tce_user_reserve_more(batch, ua, size, need, more, mode);
+	return tce_user_reserve_more(gather, ua, size, need, more, mode);
 }
 
 static noinline __maybe_unused struct mm_iommu_table_group_mem_t *
@@ -438,19 +438,19 @@ tce_user_keep(struct mm_iommu_reader *reader, unsigned long ua,
 }
 
 /**
- * tce_user_put() - drop the counts that a batch holds, but for the region met last
- * @batch: the batch; can be used on afterwards
+ * tce_user_finish() - drop the counts that a gather holds, but for the region met last
+ * @gather: the gather; can be used again
  *
- * The caller has invalidated everything that the batch removed or replaced.  The reader
- * keeps the counts of the region that the batch met last, as far as mm_iommu_keep() lets it.
+ * The caller has invalidated everything that the gather removed or replaced.  The reader
+ * keeps the counts of the region that the gather met last, as far as mm_iommu_keep() lets it.
  */
-static __always_inline void tce_user_put(struct tce_user_batch *batch)
+static __always_inline void tce_user_finish(struct tce_user_gather *gather)
 {
 	unsigned long removed = 0;
 	unsigned int i;
 
-	for (i = 0; i < batch->nr; ++i)
-		removed |= batch->ref[i].removed;
+	for (i = 0; i < gather->nr; ++i)
+		removed |= gather->ref[i].removed;
 
 	/* Credit that was not used led no device anywhere */
 	if (removed) {
@@ -461,18 +461,18 @@ static __always_inline void tce_user_put(struct tce_user_batch *batch)
 		mb();
 	}
 
-	for (i = 0; i < batch->nr; ++i) {
-		const struct tce_user_ref *ref = &batch->ref[i];
+	for (i = 0; i < gather->nr; ++i) {
+		const struct tce_user_ref *ref = &gather->ref[i];
 
-		if (ref == batch->cur)
-			mm_iommu_keep(batch->reader, ref->mem,
+		if (ref == gather->cur)
+			mm_iommu_keep(gather->reader, ref->mem,
 				      ref->credit + ref->removed);
 		else
 			atomic64_sub(ref->credit + ref->removed,
 				     &ref->mem->mapped);
 	}
 
-	tce_user_begin(batch, batch->reader);
+	tce_user_begin(gather, gather->reader);
 }
 
 /**
@@ -839,7 +839,7 @@ tce_user_drop(struct mm_iommu_reader *reader, u64 old)
 
 	/*
 	 * The invalidation is complete before the count goes: pairs with
-	 * mm_iommu_retire(), as in tce_user_put().  And the look-up sees the
+	 * mm_iommu_retire(), as in tce_user_finish().  And the look-up sees the
 	 * array in which whoever set @old found the region: pairs with the
 	 * release in tce_user_unlock_line().
 	 */
@@ -857,29 +857,29 @@ tce_user_drop(struct mm_iommu_reader *reader, u64 old)
 
 /* As tce_user_gone(), for a region that is not the one met last */
 static noinline __maybe_unused void
-tce_user_gone_other(struct tce_user_batch *batch, struct iommu_table *tbl,
+tce_user_gone_other(struct tce_user_gather *gather, struct iommu_table *tbl,
 		    unsigned long entry, u64 old,
 		    const enum tce_user_mode mode)
 {
 	const unsigned long ua = old & TCE_USER_UA;
-	struct tce_user_ref *ref = tce_user_ref_find(batch, ua, 1);
+	struct tce_user_ref *ref = tce_user_ref_find(gather, ua, 1);
 
 	if (ref) {
 		ref->removed++;
 		return;
 	}
 
-	if (unlikely(batch->nr == TCE_USER_REFS)) {
-		if (mode == TCE_USER_VIRT && batch->gone) {
-			batch->gone[batch->nr_gone++] = old;
+	if (unlikely(gather->nr == TCE_USER_REFS)) {
+		if (mode == TCE_USER_VIRT && gather->gone) {
+			gather->gone[gather->nr_gone++] = old;
 			return;
 		}
 		/*
-		 * The batch has no room for one more region: invalidate this entry
+		 * The gather has no room for one more region: invalidate this entry
 		 * alone.  In guest context callers make sure that this does not happen.
 		 */
 		tce_user_kill(tbl, entry, 1, mode);
-		tce_user_drop(batch->reader, old);
+		tce_user_drop(gather->reader, old);
 		return;
 	}
 
@@ -889,18 +889,18 @@ tce_user_gone_other(struct tce_user_batch *batch, struct iommu_table *tbl,
 	 * counts it.  Pairs with the release in tce_user_unlock_line().
 	 */
 	smp_acquire__after_ctrl_dep();
-	tce_user_ref_add(batch, tce_user_region(batch->reader, ua), 0, 1);
+	tce_user_ref_add(gather, tce_user_region(gather->reader, ua), 0, 1);
 }
 
 /**
  * tce_user_gone() - an entry whose line is locked leads elsewhere now
- * @batch: takes over the count of the translation that was there
+ * @gather: takes over the count of the translation that was there
  * @tbl: table
  * @entry: the entry, counted from bus address 0; its hardware word is changed
  * @old: the user word that was read while the line was locked
  * @mode: where this runs
  */
-static __always_inline void tce_user_gone(struct tce_user_batch *batch,
+static __always_inline void tce_user_gone(struct tce_user_gather *gather,
 					  struct iommu_table *tbl,
 					  unsigned long entry, u64 old,
 					  const enum tce_user_mode mode)
@@ -908,10 +908,10 @@ static __always_inline void tce_user_gone(struct tce_user_batch *batch,
 	if (!(old & TCE_USER_SET))
 		return;
 
-	if (likely(tce_user_ref_has(batch->cur, old & TCE_USER_UA, 1)))
-		batch->cur->removed++;
+	if (likely(tce_user_ref_has(gather->cur, old & TCE_USER_UA, 1)))
+		gather->cur->removed++;
 	else
-		tce_user_gone_other(batch, tbl, entry, old, mode);
+		tce_user_gone_other(gather, tbl, entry, old, mode);
 }
 
 /**
@@ -940,7 +940,7 @@ static __always_inline int tce_user_write(struct iommu_table *tbl, __be64 *hw,
 
 /**
  * tce_user_set() - change an entry whose line is locked
- * @batch: takes over the count of the translation that was there
+ * @gather: takes over the count of the translation that was there
  * @pos: the entry
  * @tce: new hardware word, as for tce_user_write()
  * @old: the user word that was read while the line was locked
@@ -948,7 +948,7 @@ static __always_inline int tce_user_write(struct iommu_table *tbl, __be64 *hw,
  *
  * Return: as tce_user_write().
  */
-static __always_inline int tce_user_set(struct tce_user_batch *batch,
+static __always_inline int tce_user_set(struct tce_user_gather *gather,
 					struct tce_user_pos *pos,
 					u64 tce, u64 old,
 					const enum tce_user_mode mode)
@@ -963,7 +963,7 @@ static __always_inline int tce_user_set(struct tce_user_batch *batch,
 	if (ret)
 		return ret;
 
-	tce_user_gone(batch, pos->tbl, pos->entry, old, mode);
+	tce_user_gone(gather, pos->tbl, pos->entry, old, mode);
 	return 0;
 }
 

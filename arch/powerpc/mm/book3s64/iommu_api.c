@@ -393,7 +393,7 @@ static bool mm_iommu_retire(struct mm_iommu *iommu, unsigned int at,
 	lockdep_assert_held(&iommu->lock);
 
 	/*
-	 * Pairs with the full barrier of tce_user_put() and tce_user_drop():
+	 * Pairs with the full barrier of tce_user_finish() and tce_user_drop():
 	 * whoever sees 1 here also sees that the invalidations before the last
 	 * decrement are complete, be it theirs or that of mm_iommu_take_back() behind
 	 * them; what is done to the pages comes after the smp_mb() in

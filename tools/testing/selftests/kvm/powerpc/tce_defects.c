@@ -136,7 +136,7 @@ CASE(d5_guest_page_half_registered)
 }
 
 /* Not every answer may be H_SUCCESS, and one that is must be the truth */
-CASE(d6_no_memory_for_the_shadow)
+CASE(d6_no_memory_for_the_view)
 {
 	unsigned int i, refused = 0;
 	long ret;

@@ -29,7 +29,7 @@
 
 /* What a step works on, besides the environment of the case */
 static __u8 *more;
-static const __u64 *shadow;
+static const __u64 *view;
 
 /**
  * struct step - what is done with failing allocations
@@ -230,30 +230,30 @@ CASE(create_liobn)
 	sweep(env, &step, 1);
 }
 
-static void map_shadow(struct env *env)
+static void map_view(struct env *env)
 {
 	ktap_need(!try_liobn(env), "KVM_CREATE_SPAPR_TCE_64");
-	shadow = mmap(NULL, MORE, PROT_READ, MAP_SHARED, env->tablefd, 0);
-	ktap_need(shadow != MAP_FAILED, "mapping a guest's view");
+	view = mmap(NULL, MORE, PROT_READ, MAP_SHARED, env->tablefd, 0);
+	ktap_need(view != MAP_FAILED, "mapping a guest's view");
 }
 
 /* A call that reads a time from there, which is 0 */
-static long fault_shadow(struct env *env)
+static long fault_view(struct env *env)
 {
-	return nanosleep((const struct timespec *)shadow, NULL) ? -errno : 0;
+	return nanosleep((const struct timespec *)view, NULL) ? -errno : 0;
 }
 
-static void unmap_shadow(struct env *env, long ret)
+static void unmap_view(struct env *env, long ret)
 {
-	expect(env, !*shadow);
-	munmap((void *)shadow, MORE);
+	expect(env, !*view);
+	munmap((void *)view, MORE);
 	close(env->tablefd);
 }
 
-CASE(fault_of_a_shadow)
+CASE(fault_of_a_view)
 {
 	const struct step step = {
-		"a fault in a guest's view", map_shadow, fault_shadow, unmap_shadow,
+		"a fault in a guest's view", map_view, fault_view, unmap_view,
 		{ -EFAULT },
 	};
 

@@ -150,7 +150,7 @@ CASE(read_only_memslot)
 	expect(env, get(env, 0) == (gpa | TCE_READ));
 }
 
-/* A shadow costs nothing where no entry was written: 2 GiB of it, used whole */
+/* A guest's view costs nothing where no entry was written: 2 GiB of it, used whole */
 CASE(unused_liobn_is_small)
 {
 	long kib;

@@ -86,8 +86,8 @@ static bool tables_lack(const struct env *env, const char *what)
 	       !strstr(text, what);
 }
 
-/* Memory of the only LIOBN's shadow, in bytes */
-static unsigned long shadow_bytes(const struct env *env)
+/* Memory of the only LIOBN's guest's view, in bytes */
+static unsigned long view_bytes(const struct env *env)
 {
 	char text[4096], *at;
 
@@ -146,7 +146,7 @@ CASE(statistics_in_debugfs)
 		"tce_virtual_mode", "tce_user_space", "tce_mapped",
 		"tce_cleared", "tce_invalidations", "tce_hard_liobn",
 		"tce_hard_table", "tce_hard_count", "tce_hard_list",
-		"tce_hard_memory", "tce_hard_shadow", "tce_hard_level",
+		"tce_hard_memory", "tce_hard_view", "tce_hard_level",
 		"tce_hard_busy",
 	};
 	unsigned int i;
@@ -177,16 +177,16 @@ CASE(tables)
 			     "\n  table start 0x0 size 0x%lx page 0x1000 state in-use groups %d\n",
 			     WINDOW, env->dev.id));
 
-	memory = shadow_bytes(env);
+	memory = view_bytes(env);
 	expect(env, memory > 0);
 	fill_list(env, RW);
 	expect(env, indirect(env, 0, LIST, 7) == H_SUCCESS);
 	expect(env, stuff(env, 0, 0, 2) == H_SUCCESS);
 	expect(env, file_has(env, "tce_tables", " mapped 5\n"));
-	expect(env, shadow_bytes(env) == memory + getpagesize());
+	expect(env, view_bytes(env) == memory + getpagesize());
 	expect(env, put(env, LAST, DATA | TCE_READ) == H_SUCCESS);
 	expect(env, file_has(env, "tce_tables", " mapped 6\n"));
-	expect(env, shadow_bytes(env) == memory + 2 * getpagesize());
+	expect(env, view_bytes(env) == memory + 2 * getpagesize());
 
 	expect(env, vfio_remove_window(&env->dev, 0) == 0);
 	expect(env, file_has(env, "tce_tables", "page 0x1000 state removed groups"));
@@ -354,7 +354,7 @@ CASE(trace_of_guest_context)
 	trace_begin();
 	begin(env);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
-	expect(env, fell_back("H_PUT_TCE", LIOBN, 0, 1, to, "shadow") == 1);
+	expect(env, fell_back("H_PUT_TCE", LIOBN, 0, 1, to, "view") == 1);
 	expect(env, traced("kvm_tce_map", "ioba=0x0 entries=1 ret=0") == 1);
 	expect(env, put(env, PAGE, DATA | RW) == H_SUCCESS);
 	expect(env, put(env, 0, 0) == H_SUCCESS);
@@ -410,7 +410,7 @@ CASE(read_while_all_changes)
 	for (round = 0; round < 10; round++) {
 		begin(env);
 		atomic_store(&env->stop, false);
-		/* All of the shadow, so that reading takes a while */
+		/* All of the guest's view, so that reading takes a while */
 		expect(env, stuff(env, 0, PAGE, ENTRIES) == H_SUCCESS);
 		pthread_create(&reader, NULL, read_forever, env);
 		for (i = 0; i < 20; i++) {

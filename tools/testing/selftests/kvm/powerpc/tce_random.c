@@ -295,23 +295,23 @@ static void play_batch(struct game *g, unsigned int nr)
 }
 
 /* What the VMM sees of a LIOBN */
-static void compare_shadow(struct game *g, unsigned int i)
+static void compare_view(struct game *g, unsigned int i)
 {
 	const struct model_liobn *l = &g->model.liobn[i];
 	const size_t size = l->size * sizeof(__u64);
-	const __u64 *shadow = mmap(NULL, size, PROT_READ, MAP_SHARED,
-				   g->fds[i], 0);
+	const __u64 *view = mmap(NULL, size, PROT_READ, MAP_SHARED,
+				 g->fds[i], 0);
 	__u64 idx;
 
-	ktap_need(shadow != MAP_FAILED, "mapping the guest's view of LIOBN %u", i);
+	ktap_need(view != MAP_FAILED, "mapping the guest's view of LIOBN %u", i);
 	for (idx = 0; idx < l->size; idx++) {
-		if (shadow[idx] == l->tce[idx])
+		if (view[idx] == l->tce[idx])
 			continue;
 		ktap_say("  seed %llu: entry 0x%llx of LIOBN %u is 0x%llx, must be 0x%llx",
-			 g->seed, idx, i, shadow[idx], l->tce[idx]);
+			 g->seed, idx, i, view[idx], l->tce[idx]);
 		complain(g);
 	}
-	munmap((void *)shadow, size);
+	munmap((void *)view, size);
 }
 
 static int on_region(struct game *g, const struct vfio_dev *dev, unsigned int i,
@@ -472,7 +472,7 @@ static void end_round(struct game *g, bool last)
 	unsigned int i;
 
 	for (i = 0; i < MODEL_LIOBNS; i++)
-		compare_shadow(g, i);
+		compare_view(g, i);
 	if (last)
 		compare_device(g);
 	close_window(g, &g->env->dev);

@@ -36,7 +36,7 @@ static const char *fastest(void)
 							    fast_tiers[1];
 }
 
-/* A bound LIOBN whose first shadow page is there */
+/* A bound LIOBN whose first page of the guest's view is there */
 static void begin_tiers(struct env *env, const char *mask)
 {
 	begin_on_tiers(env, mask);
@@ -61,19 +61,19 @@ CASE(host_with_the_same_liobn_is_not_asked)
 {
 	const struct vm_call map = { H_PUT_TCE, { HOST_LIOBN, 0, DATA | RW } };
 	const struct vm_call clear = { H_PUT_TCE, { HOST_LIOBN, 0, 0 } };
-	const atomic_ulong *shadow;
+	const atomic_ulong *view;
 	__u64 served;
 
 	env->liobn = HOST_LIOBN;
 	begin_tiers(env, "7");
-	shadow = mmap(NULL, ENTRIES * 8, PROT_READ, MAP_SHARED, env->tablefd, 0);
-	ktap_need(shadow != MAP_FAILED, "mapping the LIOBN's entries");
+	view = mmap(NULL, ENTRIES * 8, PROT_READ, MAP_SHARED, env->tablefd, 0);
+	ktap_need(view != MAP_FAILED, "mapping the LIOBN's entries");
 
 	served = stat_of(env, fastest());
 	vm_time(&env->vm, &map, &clear, 1000);
 	expect(env, stat_of(env, fastest()) >= served + 1980);
 	expect(env, put(env, 0, DATA | RW) == H_SUCCESS);
-	expect(env, atomic_load(&shadow[0]) == (DATA | RW));
+	expect(env, atomic_load(&view[0]) == (DATA | RW));
 	expect(env, unregister(env) == -EBUSY);
 	expect(env, put(env, 0, 0) == H_SUCCESS);
 	expect(env, released(env));
@@ -136,13 +136,13 @@ CASE(large_count_goes_to_virtual_mode)
 	expect(env, released(env));
 }
 
-CASE(absent_shadow_goes_to_virtual_mode)
+CASE(absent_view_goes_to_virtual_mode)
 {
 	const __u64 bus = WINDOW / 2;
 	const struct vm_call call = { H_PUT_TCE, { LIOBN, bus, DATA | RW } };
 
 	begin_tiers(env, "7");
-	expect_fallback(env, "tce_hard_shadow", "tce_virtual_mode", &call,
+	expect_fallback(env, "tce_hard_view", "tce_virtual_mode", &call,
 			H_SUCCESS);
 	expect(env, get(env, bus) == (DATA | RW));
 	expect(env, put(env, bus, 0) == H_SUCCESS);
@@ -153,16 +153,16 @@ CASE(absent_level_goes_to_virtual_mode)
 {
 	const __u64 bus = WINDOW / 2;
 	const struct vm_call call = { H_PUT_TCE, { LIOBN, bus, DATA | RW } };
-	const atomic_ulong *shadow;
+	const atomic_ulong *view;
 
 	begin_two_levels(env);
-	/* Reading the shadow brings it into being, and no level of the table */
-	shadow = mmap(NULL, ENTRIES * 8, PROT_READ, MAP_SHARED, env->tablefd, 0);
-	expect(env, shadow != MAP_FAILED && atomic_load(&shadow[bus / PAGE]) == 0);
+	/* Reading the guest's view brings it into being, and no level of the table */
+	view = mmap(NULL, ENTRIES * 8, PROT_READ, MAP_SHARED, env->tablefd, 0);
+	expect(env, view != MAP_FAILED && atomic_load(&view[bus / PAGE]) == 0);
 
 	expect_fallback(env, "tce_hard_level", "tce_virtual_mode", &call,
 			H_SUCCESS);
-	expect(env, atomic_load(&shadow[bus / PAGE]) == (DATA | RW));
+	expect(env, atomic_load(&view[bus / PAGE]) == (DATA | RW));
 	expect(env, put(env, bus, 0) == H_SUCCESS);
 	expect(env, released(env));
 }

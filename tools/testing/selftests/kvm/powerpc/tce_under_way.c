@@ -24,7 +24,7 @@
  * struct under_way - what a case works with besides its environment
  * @env: that
  * @second: the device whose table is bound under way
- * @shadow: the LIOBN's entries, as they change
+ * @view: the LIOBN's entries, as they change
  * @shift: the size of its pages, as an exponent of 2
  * @guest: what the guest does; its answer is @answer
  * @answer: H_SUCCESS when each call said so
@@ -39,7 +39,7 @@
 struct under_way {
 	struct env *env;
 	struct vfio_dev second;
-	const atomic_ulong *shadow;
+	const atomic_ulong *view;
 	unsigned int shift;
 	long (*guest)(struct env *env);
 	long answer;
@@ -54,7 +54,7 @@ struct under_way {
 
 static bool changed(const struct under_way *way, __u64 entry)
 {
-	return !!atomic_load(&way->shadow[entry]) != way->was;
+	return !!atomic_load(&way->view[entry]) != way->was;
 }
 
 /* Both groups have their windows; the LIOBN is bound to the first one's */
@@ -68,9 +68,9 @@ static void begin_under_way(struct under_way *way, struct env *env)
 	open_with_window(env, &way->second);
 	vfio_open_device(&way->second);
 	/* All of it is there from now on, for the tiers that allocate nothing */
-	way->shadow = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE,
-			   env->tablefd, 0);
-	ktap_need(way->shadow != MAP_FAILED, "mapping the LIOBN's entries");
+	way->view = mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE,
+			 env->tablefd, 0);
+	ktap_need(way->view != MAP_FAILED, "mapping the LIOBN's entries");
 	run_on_cpu(0);
 }
 

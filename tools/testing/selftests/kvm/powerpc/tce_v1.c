@@ -13,7 +13,7 @@
 #include "cases.h"
 
 /* What the VMM keeps of the LIOBN, as H_GET_TCE reads it */
-static __u64 *shadow;
+static __u64 *view;
 
 /* Pages pinned for devices, in the whole host */
 static long pinned(void)
@@ -42,9 +42,9 @@ static void begin_v1(struct env *env)
 	vfio_open_device(&env->dev);
 
 	env->tablefd = vm_create_liobn(&env->vm, LIOBN, SHIFT, ENTRIES);
-	shadow = mmap(NULL, ENTRIES * 8, PROT_READ | PROT_WRITE, MAP_SHARED,
-		      env->tablefd, 0);
-	ktap_need(shadow != MAP_FAILED, "mapping the LIOBN's entries");
+	view = mmap(NULL, ENTRIES * 8, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    env->tablefd, 0);
+	ktap_need(view != MAP_FAILED, "mapping the LIOBN's entries");
 	ktap_need(!vm_group_add(&env->vm, &env->dev), "adding the group");
 	ktap_need(!vm_bind(&env->vm, &env->dev, env->tablefd), "binding");
 }
@@ -96,7 +96,7 @@ static long answer_by_ioctl(struct vm *vm, __u64 nr, __u64 *args)
 				 vfio_unmap(&env->dev, bus, PAGE);
 		if (ret)
 			return H_PARAMETER;
-		shadow[bus / PAGE] = tce;
+		view[bus / PAGE] = tce;
 	}
 	return H_SUCCESS;
 }
@@ -140,7 +140,7 @@ CASE(all_is_given_back)
 
 	close(env->dev.device);
 	expect(env, vm_group_del(&env->vm, &env->dev) == 0);
-	munmap(shadow, ENTRIES * 8);
+	munmap(view, ENTRIES * 8);
 	close(env->tablefd);
 	expect(env, vfio_leave(&env->dev) == 0);
 	close(env->dev.container);

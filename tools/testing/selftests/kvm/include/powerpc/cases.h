@@ -136,7 +136,7 @@ void begin(struct env *env);
 /* begin() with other pages for the guest */
 void begin_with_pages(struct env *env, unsigned int liobn_shift);
 
-/* The first page of the shadow is there from then on */
+/* The first page of the guest's view is there from then on */
 void use_first_entry(struct env *env);
 
 /* The LIOBN is closed and made anew, and bound */
