@@ -461,7 +461,7 @@ void model_fault(unsigned int l, unsigned long page, bool there)
 
 /* Everything */
 
-static void check_view(unsigned int l)
+static void check_guest_view(unsigned int l)
 {
 	const unsigned long size = layout_liobn[l].size;
 	unsigned long page, i;
@@ -507,7 +507,7 @@ void model_check(void)
 		WRONG_IF(user_page[i].pins != m.pins[i]);
 	for (n = 0; n < LIOBNS; ++n)
 		if (m.liobn[n].there)
-			check_view(n);
+			check_guest_view(n);
 }
 
 void model_end(void)
