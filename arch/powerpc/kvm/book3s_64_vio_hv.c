@@ -82,6 +82,16 @@ static __always_inline void kvmppc_rm_thaw_pmu(const struct kvmppc_rm_pmu *pmu)
 	mtspr(SPRN_MMCR2, pmu->mmcr2);
 }
 
+/*
+ * Is @req for this tier?  hcall_real_table was looked at without the two low bits of the
+ * guest's number, and a number with one of them set is no hypercall.
+ */
+static __always_inline bool kvmppc_rm_is_for(const struct kvm_vcpu *vcpu, unsigned long req)
+{
+	return vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL &&
+	       vcpu->arch.regs.gpr[3] == req;
+}
+
 static __always_inline long kvmppc_rm_put(struct kvm_vcpu *vcpu, unsigned long req,
 					  unsigned long liobn, unsigned long ioba,
 					  unsigned long arg, unsigned long npages)
@@ -89,7 +99,7 @@ static __always_inline long kvmppc_rm_put(struct kvm_vcpu *vcpu, unsigned long r
 	struct kvmppc_rm_pmu pmu __uninitialized;
 	long ret;
 
-	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
+	if (!kvmppc_rm_is_for(vcpu, req))
 		return H_TOO_HARD;
 
 	kvmppc_rm_freeze_pmu(&pmu);
@@ -166,7 +176,7 @@ long kvmppc_rm_h_get_tce(struct kvm_vcpu *vcpu, unsigned long liobn,
 	struct kvmppc_rm_pmu pmu __uninitialized;
 	long ret;
 
-	if (!(vcpu->kvm->arch.tce_tiers & KVMPPC_TCE_TIER_REAL))
+	if (!kvmppc_rm_is_for(vcpu, H_GET_TCE))
 		return H_TOO_HARD;
 
 	kvmppc_rm_freeze_pmu(&pmu);

@@ -495,6 +495,7 @@ static long hcall_virt(struct kvm_vcpu *vcpu, unsigned long req, const unsigned 
 
 static long hcall_table(struct kvm_vcpu *vcpu, unsigned long req, const unsigned long *a)
 {
+	vcpu->arch.regs.gpr[3] = req;
 	switch (req) {
 	case H_PUT_TCE:
 		return kvmppc_rm_h_put_tce(vcpu, a[0], a[1], a[2]);

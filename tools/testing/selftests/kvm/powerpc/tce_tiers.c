@@ -119,6 +119,34 @@ CASE(unknown_liobn_goes_to_user_space)
 			FROM_USER);
 }
 
+/* A number that is no multiple of 4 is no hypercall, and leaves the next one as it is */
+CASE(numbers_beside_ours_go_to_user_space)
+{
+	static const __u64 numbers[] = {
+		H_GET_TCE, H_PUT_TCE, H_PUT_TCE_INDIRECT, H_STUFF_TCE,
+	};
+	__u64 user, off;
+	unsigned int i;
+
+	begin_tiers(env, "7");
+	fill_list(env, RW);
+	for (i = 0; i < ARRAY_SIZE(numbers); i++) {
+		const __u64 arg = numbers[i] == H_STUFF_TCE ? 0 : LIST;
+
+		for (off = 1; off < 4; off++)
+			expect(env, hcall_of(env, LIOBN, numbers[i] + off, 0, arg, 1) ==
+			       FROM_USER);
+	}
+	expect(env, get(env, 0) == 0);
+
+	expect(env, hcall_of(env, LIOBN + 9, H_PUT_TCE + 1, 0, DATA | RW, 0) == FROM_USER);
+	user = stat_of(env, "tce_user_space");
+	expect(env, put(env, WINDOW / 2, DATA | RW) == H_SUCCESS);
+	expect(env, put(env, WINDOW / 2, 0) == H_SUCCESS);
+	expect(env, stat_of(env, "tce_user_space") == user);
+	expect(env, released(env));
+}
+
 CASE(large_count_goes_to_virtual_mode)
 {
 	const struct vm_call call = { H_STUFF_TCE, { LIOBN, 0, 0, 513 } };
