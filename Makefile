@@ -43,7 +43,7 @@ check: setup ## the tests that must pass before a commit, on all machines (DEBUG
 check-all: setup ## all tests, in hours; goes on where it was stopped
 	@lab/check/run all
 
-check-base: setup ## show that the tests of past defects fail on the base kernel (CASE=name)
+check-base: setup ## show that the test of each defect fails on a kernel that has it (CASE=name)
 	@lab/check/base
 
 check-fixes: setup ## show that the fixes for the base alone work (DEFECT="D4 D5" picks some)
@@ -118,10 +118,13 @@ clean: ## remove everything generated, downloads included
 
 # Variables:
 #  MACHINES="pseries"	where (page, profile, bisect and check-base take the first machine only)
-#  PART="bisect page"	only these parts of check or check-all, and what they need
+#  PART="tce lint"	only these parts of check or check-all, and what they need
+#  PART=C	this part of the series (series, bisect)
 #  DEBUG=1	check also on kernels with debugging and without an IOMMU, as CI does
 #  BASE=7.2	another base kernel of lab/tree/base
 #  FLAVOUR="debug 4k"	directories of lab/kernel/config, added to a kernel's configuration
+#  CONFIGS= COMPILE=1	of bisect (lab/series/bisect)
+#  APPEND= MEMORY= SMP=	of a machine, as PATIENCE= and LARGE_PAGES= (lab/machine/boot)
 
 setup-run: before
 	@lab/apt/setup fetch

@@ -5,7 +5,7 @@
  * Another part of the kernel (KVM on POWER) may program the translations of
  * a group's devices on behalf of the process that owns the group.  All that
  * it has is the group file that the process handed to it.  The file proves
- * who owns the group; it does not prove that the group is isolated, nor does
+ * who owns the group; it does not prove that VFIO owns the group's DMA, nor does
  * it keep it so.  The functions below do both:
  *
  *	vfio_group_add_external_user(file)	checks the group and pins it
@@ -23,7 +23,7 @@
  * What is pinned.  A pin holds the group file, so the file's release, which
  * detaches the container, cannot run; and it makes UNSET_CONTAINER fail with
  * -EBUSY.  A container keeps its IOMMU driver as long as it has a group, so
- * the driver stays as well.  Pins are counted per group, not per user: two
+ * the driver stays as well.  Pins are counted for the group, not for the user: two
  * users may pin the same file, the group is free when both have let go.  A user
  * that lets go too often takes another one's pin, and the group may leave its
  * container too early.  What external users program goes with the container, and
@@ -97,8 +97,8 @@ static int vfio_group_check_external_user(struct vfio_group *group)
  * vfio_group_add_external_user - Check a VFIO group and pin it
  * @file: VFIO group file
  *
- * On success the group behind @file is isolated from the host and from every
- * other user, and stays in its container, with the container's IOMMU driver
+ * On success VFIO owns the DMA of the group behind @file on behalf of that file's
+ * owner, and the group stays in its container, with the container's IOMMU driver
  * set, until a matching vfio_group_del_external_user() or until the last
  * device of the group is unbound from its VFIO driver.  Until the matching
  * call, VFIO_GROUP_UNSET_CONTAINER fails with -EBUSY.

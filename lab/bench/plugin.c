@@ -8,12 +8,15 @@
  * the guest's own are in none.  tce_bench and tce_scale write the number of a load to a
  * register of the edu device before they measure it, and 0 after.  Of the calls between,
  * the shortest of each place in the guest's program is told: others were interrupted.
- * A line for each instruction of it says
+ * A line for each instruction of it has
  *
- *	LOAD PLACE CPU ADDRESS OPCODE, how often it was executed, and of these times, how
- *	often it came into the firmware from elsewhere; stored to a device; to the register
- *	that invalidates TCEs; to a cache line that another CPU stores to, too, in such calls
- *	of the same load; and asked the machine below for a change of TCEs.
+ *	LOAD PLACE CPU ADDRESS OPCODE
+ *	how often it was executed, and how often it then
+ *	came into the firmware from elsewhere
+ *	stored to a device
+ *	stored to the register that invalidates TCEs
+ *	stored to a cache line to which another CPU stores, too, in such calls of this load
+ *	asked the machine below for a change of TCEs
  */
 #include <pthread.h>
 #include <stdatomic.h>

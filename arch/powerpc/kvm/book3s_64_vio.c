@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * LIOBNs of a guest: creating them (KVM_CREATE_SPAPR_TCE{,_64}), mapping their
- * guest's view, binding them to the hardware tables of VFIO groups, and the
- * virtual-mode instance of the hypercall engine in book3s_64_vio.h.
+ * LIOBNs of a guest, which are its TCE tables, called by their numbers: creating
+ * them (KVM_CREATE_SPAPR_TCE{,_64}), mapping their guest's view, binding them to the
+ * hardware tables of VFIO groups, and the virtual-mode instance of the hypercall
+ * engine in book3s_64_vio.h.
  *
  * Objects and who holds them:
  *
@@ -304,8 +305,8 @@ err_put:
  * The table is the one that begins where the LIOBN begins, is not shorter, and
  * has pages not larger.  To bind what is bound already changes nothing.
  *
- * When this returns, hypercalls that did not know of the binding are over.  What
- * they, and earlier ones, have mapped is not installed in the table.
+ * When this returns, sections that did not know of the binding are over.  What hypercalls
+ * have mapped in them, or earlier, the guest's view says.  It is not installed in the table.
  *
  * Context: may sleep, not in a section; kvm->lock may be held.
  * Return: 0; -EBADF @tablefd is not open; -EINVAL it is no LIOBN of this VM, or

@@ -3,7 +3,8 @@
  * The engine behind H_PUT_TCE, H_PUT_TCE_INDIRECT, H_STUFF_TCE and H_GET_TCE:
  * one text for every tier that serves these hypercalls.
  *
- * It is told in headers, by noun.  One includes only what stands below it here:
+ * It is split into headers, by noun; here two of one rank share a row.  A header
+ * includes only what stands below it:
  *
  *	guest			guest context: registers and tiers
  *	call	one		a hypercall, or a piece; the short way of one entry
@@ -13,12 +14,12 @@
  *	run			a hypercall at work
  *	table	memory		what is bound to what; what a TCE names
  *
- * A LIOBN is a window of bus addresses of the guest, with entries of the page
- * size that the guest chose.  It has a *guest's view*, which keeps the TCEs as the
- * guest wrote them, is read by H_GET_TCE and mapped by the VMM; and it may be
- * *bound* to hardware tables (struct iommu_table), whose pages are of the same
- * size or smaller, so that a guest entry stands for 1 or more hardware entries,
- * its *parts*.
+ * A TCE table, which is called by its number, LIOBN, is a window of bus addresses of
+ * the guest, with entries of the page size that the guest chose.  It has a *guest's
+ * view*, which keeps the TCEs as the guest wrote them, is read by H_GET_TCE and mapped
+ * by the VMM; and it may be *bound* to hardware tables (struct iommu_table), whose pages
+ * are of the same size or smaller, so that a guest entry stands for 1 or more hardware
+ * entries, its *parts*.
  *
  * A hypercall works consecutive guest entries, one after the other: a *run* (struct
  * kvmppc_tce_run; struct kvm_run is something else).  Each entry is
@@ -26,7 +27,8 @@
  * after the last one every table is invalidated once and the counts of the
  * translations that went are dropped (asm/tce_user.h).  So an answer other
  * than H_SUCCESS leaves the entries before the one that failed done, in the
- * same way everywhere, and those from it on untouched.
+ * same way everywhere, and those from it on untouched, unless a hypervisor below
+ * refused (rule 4 in Documentation/arch/powerpc/kvm-tce.rst).
  *
  * If two CPUs change one guest entry, each locks the lines of all parts, ordered by the
  * address of the table and then by entry.  It changes them, writes the guest's view and
@@ -43,7 +45,7 @@
  * guest's view, and lead to memory near by.  An entry is worked by
  * kvmppc_tce_step(), which looks everything up and leaves what it found in
  * struct kvmppc_tce_run; kvmppc_tce_map_span() and kvmppc_tce_clear_span() go on
- * from there for as long as that serves, and change nothing otherwise.  They work line by
+ * from there for as long as that stays valid, and change nothing otherwise.  They work line by
  * line.  The other tables of a LIOBN are given what the first one got, if their user words
  * were the same before, as they are when the LIOBN alone writes to them.
  *

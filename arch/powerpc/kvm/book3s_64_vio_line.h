@@ -207,8 +207,8 @@ kvmppc_tce_clear_line(struct kvmppc_tce_run *run, const struct tce_user_ref *ref
 		const u64 old = READ_ONCE(user[i]);
 
 		/*
-		 * What was mapped has a page of the guest's view.  If @view is NULL, another CPU has
-		 * brought the page since: then this ends here.
+		 * What was mapped has a page of the guest's view.  If @view is NULL, another
+		 * CPU has brought the page since: then this ends here.
 		 */
 		if (old - first < size && view && (listed || hw)) {
 			line->gone++;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Entries of a run that resemble the one before, for as long as what was looked up for
- * that one serves.  They are changed line by line.
+ * that one stays valid.  They are changed line by line.
  */
 #ifndef POWERPC_KVM_BOOK3S_64_VIO_SPAN_H
 #define POWERPC_KVM_BOOK3S_64_VIO_SPAN_H
@@ -10,7 +10,7 @@
 #include "book3s_64_vio_view.h"
 
 /*
- * Entries from run->idx on for which run->pos and run->view serve.  None before
+ * Entries from run->idx on for which run->pos and run->view are right.  None before
  * the first step, or in a table of several parts.
  */
 static __always_inline unsigned long

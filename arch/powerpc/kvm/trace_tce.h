@@ -58,7 +58,10 @@ DEFINE_EVENT(kvm_tce_entries, kvm_tce_unmap,
 	     TP_ARGS(vcpu, liobn, ioba, entries, ret)
 );
 
-/* A hypercall was left to the next tier; @reason is a tce_hard_* counter's */
+/*
+ * A hypercall was left to virtual mode or to user space (@to).  @reason is the name of a
+ * counter without tce_hard_, or "killed".
+ */
 TRACE_EVENT(kvm_tce_fallback,
 	    TP_PROTO(struct kvm_vcpu *vcpu, unsigned long req, u64 liobn,
 		     u64 ioba, u64 entries, const char *to,

@@ -23,13 +23,15 @@
  * of it, 1 + n when there are n counts, and 0 when it has been unregistered.  0 is
  * final.  Each translation that leads to the region has a count, and so has each gather
  * that holds it (asm/tce_user.h).  If @mapped is raised while it is not 0, the pages
- * stay pinned until it is lowered again.
+ * stay pinned until it is lowered again.  A region is *dropped* when it has lost its last
+ * registration and still has counts.  It is *retired* when @mapped became 0 and it left the
+ * array, and *released* when its pages were unpinned.
  *
  * Counts that stay.  @mapped is one word for all virtual CPUs.  So a reader may *keep*
- * counts of one region from one section to the next: what it has taken and not used, and
- * what was a translation's that it has removed and invalidated.  It installs the
- * next translations with them, and does not write to @mapped.  It has one count at
- * least of a region that it keeps, so the region stays.  To unregister a region, its
+ * counts of one region from one section to the next: counts that it has taken and not
+ * used, and those of translations that it has removed and invalidated.  It installs the
+ * next translations with them, and does not write to @mapped.  While it keeps counts of a
+ * region it has at least one, so the region stays.  To unregister a region, its
  * MM_IOMMU_KEEP is cleared, a grace period is waited for, and the counts that readers
  * still keep are taken back from them; then @mapped tells whether translations lead there.
  * For this to be safe, a reader looks at what it keeps, and changes it, in a section in
@@ -40,14 +42,14 @@
  *  - until mm_iommu_leave(), to look at: the array, the region, its page list and
  *    the pages behind it are freed after a grace period only, or
  *
- *  - while it holds a count in @mapped, to install translations, and to take an
- *    address within the region for one of this region: as long as the region has a
+ *  - while it holds a count in @mapped, to install translations, and to conclude from
+ *    an address that the address belongs to this region: as long as the region has a
  *    count, no other region can be registered over its addresses.
  *
  * Grace periods.  Hypercalls read in guest context, where RCU does not look.  So
  * each reader has a word of its own (struct mm_iommu_reader) that is odd from
- * mm_iommu_enter() to mm_iommu_leave(), which is while one hypercall, or a piece of
- * a long one, is served.  mm_iommu_synchronize() looks at the words of all readers
+ * mm_iommu_enter() to mm_iommu_leave(), which is while a hypercall or an ioctl, or a
+ * piece of a long one, is served.  mm_iommu_synchronize() looks at the words of all readers
  * of the mm, and waits for those that are odd to move on.  A guest that computes
  * is not in a section, whatever it does and for how long.
  *
@@ -88,7 +90,7 @@ struct mm_struct;
 #define MM_IOMMU_KEEP		4	/* keep counts of it */
 
 /*
- * Counts that a reader keeps at most.  If there are more it keeps half of this: enough for
+ * How many counts a reader keeps at most.  If there are more it keeps half of this: enough for
  * the longest list of H_PUT_TCE_INDIRECT, and one to hold the region.
  */
 #define MM_IOMMU_KEPT_MAX	(2 * (512UL + 1))
@@ -99,9 +101,9 @@ struct mm_struct;
  * @used: registrations by containers; under mm_iommu::lock
  * @mapped: see "Life of a region" above
  * @pageshift: the largest IOMMU page that every page of the region can back
- * @open: MM_IOMMU_OPEN* and MM_IOMMU_KEEP; 0 when @used is, or when it was retired
- * @recalled: MM_IOMMU_KEEP stays clear, as counts are taken back, or were when the region
- *	had been dropped; changed under mm_iommu::lock and mm_iommu::recall_lock
+ * @open: MM_IOMMU_OPEN* and MM_IOMMU_KEEP; 0 when @used is 0, or the region was retired
+ * @recalled: MM_IOMMU_KEEP stays clear: counts are being taken back, or were taken back
+ *	after the region had been dropped; changed under mm_iommu::lock and mm_iommu::recall_lock
  * @ua: user address of the first byte, a multiple of PAGE_SIZE
  * @entries: size in pages of PAGE_SIZE
  * @chunks: page list: @entries host physical addresses, a page per chunk
@@ -162,7 +164,7 @@ struct mm_iommu {
  * @iommu: the mm's object
  * @seq: odd in a section; written by one CPU at a time
  * @hint: where it found its last region, see mm_iommu_find()
- * @old_hint: the same for regions that translations led to which have gone
+ * @old_hint: the same for regions of translations that have gone, and of guest's lists
  * @kept: region that it keeps counts of, or NULL; see "Counts that stay" above
  * @nr_kept: how many, 1 at least; not used without @kept
  *

@@ -13,11 +13,11 @@
  *	+-----------------------------------+------------+-----+------+
  *
  * in the CPU's byte order; 0 is an entry that leads nowhere.  (Tables of pages that are
- * pinned one by one have the page's host address, see kernel/tce_user.c.)  LOCK is in some
- * of them only:
+ * pinned one by one have the page's host address, see kernel/tce_user.c.)
  *
- * The words of 16 entries share a cache line.  They have one lock, LOCK in the word of
- * the first of them, as CPUs that change words of one line wait for each other anyway:
+ * Only some words have LOCK.  The words of 16 entries share a cache line.  They have one
+ * lock, LOCK in the word of the first of them, as CPUs that change words of one line wait
+ * for each other anyway:
  *
  *	+---------+--------+--------+-----+---------+---------+-----
  *	| word 0  | word 1 | word 2 | ... | word 15 | word 16 | ...
@@ -27,9 +27,9 @@
  * Between the two views and the @mapped count of the region behind the page
  * (asm/mm_iommu.h) these rules hold:
  *
- *  - An entry is one thing.  Whoever changes it holds the lock of its line; the
- *    hardware word, the user word and the count belong together whenever that is
- *    free.  So the counts are right if two CPUs change one entry, whatever they do.
+ *  - An entry is one thing.  Whoever changes it holds the lock of its line.  Whenever
+ *    that lock is free, the hardware word, the user word and the count belong
+ *    together.  So the counts are right if two CPUs change one entry, whatever they do.
  *    The lock is held with preemption off and without sleeping.  Whoever takes several
  *    takes them by the address of the table, and within a table by entry.
  *
@@ -44,7 +44,7 @@
  *  - The count of a translation that was removed or replaced goes to the
  *    *gather* of the CPU that did it, and is dropped after the gather has
  *    invalidated the hardware's cache: until then the device may still use the
- *    old translation.  It may not serve for a new translation to the same
+ *    old translation.  It may not be used for a new translation to the same
  *    region either: that one could be removed, and its count dropped, by
  *    another CPU before the invalidation.  So a gather keeps apart @credit
  *    (taken, not used yet) and @removed.  Afterwards both may be kept for the next
@@ -90,9 +90,9 @@ enum tce_user_mode {
 };
 
 /*
- * Most hardware entries that are changed in one section, in all tables together: between two
- * points where the CPU may be given up, or interrupts come on.  An entry of a guest that
- * stands for more is worked in pieces of as many.
+ * How many hardware entries are changed in one section at most, in all tables together:
+ * between two points where the CPU may be given up, or interrupts come on.  An entry of a
+ * guest that stands for more is worked in pieces of as many.
  */
 #define TCE_USER_PIECE	512UL
 
@@ -104,8 +104,9 @@ enum tce_user_mode {
 #define TCE_USER_PERM		(TCE_PCI_READ | TCE_PCI_WRITE)
 
 /*
- * Most entries that are changed with preemption off in tables that a hypervisor keeps, in
- * all tables together, where each may take a hypercall to it.
+ * How many entries are changed one by one at most, with preemption off, in tables that a
+ * hypervisor below keeps, in all of them together: each may take a hypercall to it.  Lists
+ * have up to TCE_USER_PIECE, see tce_user_put_list().
  */
 #define TCE_USER_FOREIGN	16UL
 
@@ -816,7 +817,10 @@ static __always_inline void tce_user_unlock(u64 *user, u64 word)
 	}
 }
 
-/* The region that a translation leads to, or led to, while that is counted */
+/*
+ * The region that @ua lies in.  If a translation to @ua is counted, there is one.  Otherwise
+ * it is only found, and may be NULL.
+ */
 static __always_inline struct mm_iommu_table_group_mem_t *
 tce_user_region(struct mm_iommu_reader *reader, unsigned long ua)
 {

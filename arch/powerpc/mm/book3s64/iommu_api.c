@@ -178,8 +178,8 @@ static void mm_iommu_wait_all(struct mm_iommu *iommu)
  * When this returns, every section that began before the call is over, and what
  * was unlinked before the call is not seen by later ones.
  *
- * Context: may sleep, not in a section; for as long as a hypercall or a piece of
- * one takes to be served.  Guests that run are not waited for.
+ * Context: may sleep, not in a section; for as long as a hypercall, an ioctl or a
+ * piece of one takes to be served.  Guests that run are not waited for.
  */
 void mm_iommu_synchronize(struct mm_iommu *iommu)
 {
