@@ -4,7 +4,8 @@
  * that it is over while the guest still computes, without having been left.
  *
  * Only on a CPU without a tick a guest is not interrupted: this needs a kernel with
- * NO_HZ_FULL, and nohz_full=1 isolcpus=1 rcu_nocbs=1 on its command line.
+ * NO_HZ_FULL, and nohz_full=1 isolcpus=1 rcu_nocbs=1 irqaffinity=0 on its command line.
+ * That CPU must not be the one that booted the host.
  */
 #include <fcntl.h>
 #include <grp.h>
