@@ -97,6 +97,8 @@ void compute_begin(struct compute *guest, const struct vm *vm, unsigned int nr)
 		ktap_need(!ioctl(cpu->vm.vcpu, KVM_GET_REGS, &regs), "KVM_GET_REGS");
 		regs.pc = COMPUTE_CODE;
 		ktap_need(!ioctl(cpu->vm.vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+		/* QEMU's CPUs take no doorbell of the host in a guest with interrupts off */
+		vm_enable_interrupts(&cpu->vm);
 		vm_counter_open(&cpu->exits, &cpu->vm, "sum_exits");
 	}
 	run_on_cpu(0);
