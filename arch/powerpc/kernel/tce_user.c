@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * User TCEs for callers that run in virtual mode and may sleep: opening and
- * closing tables, mapping and unmapping ranges.  The rules are told in
- * asm/tce_user.h.
+ * closing tables, mapping and unmapping ranges.  The rules are
+ * described in asm/tce_user.h.
  *
  * Two kinds of tables differ in what keeps the memory behind an entry:
  *

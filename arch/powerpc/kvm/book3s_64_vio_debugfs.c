@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What LIOBNs a VM has, and what they are bound to, in the VM's directory of
- * debugfs.  The files are told in Documentation/virt/kvm/ppc-tce.rst.
+ * debugfs.  The files are described in Documentation/virt/kvm/ppc-tce.rst.
  *
  * LIOBNs, bindings and their owners stay while kvm->arch.spapr_tce_lock is held.
  * The files go before the VM does: removing them waits for whoever is reading, and

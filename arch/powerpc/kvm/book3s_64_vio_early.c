@@ -7,7 +7,7 @@
  *    guest's still, and the CPU goes straight back into it;
  *
  *  - in an early exit, before the run loop is left: everything is the host's
- *    again.  This is all that a nested host has.
+ *    again.  This is all that a host which is a guest has.
  *
  * Interrupts are off and RCU does not watch.  A call changes up to TCE_USER_PIECE
  * hardware entries, or TCE_USER_FOREIGN where that takes hypercalls, and there one

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Preregistered memory of a user address space: registering, unregistering and
- * accounting.  What a region is, how it is found and how long it lives is told
- * in asm/mm_iommu.h.
+ * accounting.  What a region is, how it is found and how long it lives is
+ * described in asm/mm_iommu.h.
  *
  * Invariants:
  *
