@@ -12,6 +12,8 @@ other=
 linux=$build/linux$other
 # What lab/machine/boot can boot.
 machines="powernv8 powernv9 powernv9-hash powernv10 pseries"
+# For a kernel with FLAVOUR=nohz: CPU 1 is left to the guest that computes there.
+tickless="nohz_full=1 isolcpus=1 rcu_nocbs=1 irqaffinity=0"
 
 cross=powerpc64le-linux-gnu-
 ccache=
